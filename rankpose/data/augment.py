@@ -1,0 +1,144 @@
+"""How training images are varied, and what that does to their labels.
+
+Three steps, each optional: the view (one warp: scale, zoom, shift, in-plane turn, flip; the label follows), colours
+(albumentations on uint8), and the surroundings swap over a batch. There is no shear and no uneven scale: the result of
+those shows no head pose.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from rankpose.data.crop import View
+from rankpose.pose import flip_pose, turn_pose
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
+import albumentations as A  # noqa: E402
+
+
+class Views:
+    """Draws the crops of training images; the defaults are the published ones, without turn and flip.
+
+    The crop's square has `scale` times the larger side of the face box. It is resized to `enlarge` times the input, in
+    every second image (`zoom_p`) by up to `zoom` more or less, and the input is cut out of it at random.
+
+    Args:
+        scale: range of the square's side over the face box's; one draw for all images of an identity's visit.
+        enlarge: 1.1 as published; 1 leaves no room to shift.
+        zoom: share, 0.1 as published.
+        zoom_p: probability of a zoom.
+        turn_deg: range of in-plane turns is +- this.
+        turn_p: probability of a turn.
+        flip_p: probability that all images of an identity's visit are mirrored: pairs are never mixed.
+    """
+
+    def __init__(
+        self,
+        scale: tuple[float, float] = (1.4, 1.6),
+        enlarge: float = 1.1,
+        zoom: float = 0.1,
+        zoom_p: float = 0.5,
+        turn_deg: float = 0.0,
+        turn_p: float = 1.0,
+        flip_p: float = 0.0,
+    ) -> None:
+        self.scale, self.enlarge, self.zoom, self.zoom_p = tuple(scale), enlarge, zoom, zoom_p
+        self.turn_deg, self.turn_p, self.flip_p = turn_deg, turn_p, flip_p
+
+    def draw(self, visit: np.random.Generator, image: np.random.Generator) -> View:
+        """One view: `visit` draws what the images of an identity's visit share, `image` the rest."""
+        scale, flip = visit.uniform(*self.scale), visit.random() < self.flip_p
+        zoom = self.enlarge
+        if image.random() < self.zoom_p:
+            zoom *= 1 + image.uniform(-self.zoom, self.zoom)
+        room = max(0.0, zoom - 1) / 2
+        shift = image.uniform(-room, room, size=2)
+        turn = image.uniform(-self.turn_deg, self.turn_deg) if image.random() < self.turn_p else 0.0
+        return View(scale, zoom, (float(shift[0]), float(shift[1])), float(turn), bool(flip))
+
+
+def follow_pose(pose_deg: np.ndarray, views: Sequence[View]) -> np.ndarray:
+    """The labels after the views: (N, 3) degrees and N views to (N, 3) degrees. Turn first, then flip."""
+    pose = torch.as_tensor(pose_deg, dtype=torch.float64)
+    turn = torch.tensor([view.turn_deg for view in views], dtype=torch.float64)
+    flip = torch.tensor([view.flip for view in views])
+    # an untouched label stays as it is: angles beyond 90 degrees of yaw would come back as another triple
+    pose = torch.where((turn != 0)[:, None], turn_pose(pose, turn), pose)
+    return torch.where(flip[:, None], flip_pose(pose), pose).float().numpy()
+
+
+class Colours:
+    """A list of albumentations transforms on one RGB uint8 image, reproducible from a seed."""
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.compose = A.Compose(list(transforms))
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """(H, W, 3) uint8 to the same."""
+        self.compose.set_random_seed(seed % 2**32)
+        return self.compose(image=image)["image"]
+
+
+class SurroundingsSwap:
+    """Puts a face into the hair, neck and background of another image of the batch.
+
+    A network that may use them reads roll from hair and neck, which on photographs turn otherwise than on renders (the
+    neck bends, the hair falls). The face is the hull of the landmarks with a forehead, softly cut out.
+
+    Args:
+        p: share of images whose surroundings are swapped.
+        grow: range by which the hull is scaled about its centre.
+        soft: standard deviation of the cut's blur, share of the input's side.
+    """
+
+    def __init__(self, p: float = 0.5, grow: tuple[float, float] = (0.95, 1.2), soft: float = 0.02) -> None:
+        self.p, self.grow, self.soft = p, tuple(grow), soft
+
+    def __call__(self, images: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(N, H, W, 3) uint8 and (N, 68, 2) input pixels to (N, H, W, 3) uint8."""
+        count, size = len(images), images.shape[1]
+        swapped = images.copy()
+        donors = rng.permutation(count)
+        for i in np.flatnonzero(rng.random(count) < self.p):
+            mask = face_mask(landmarks[i], size, rng.uniform(*self.grow), self.soft * size)[..., None]
+            swapped[i] = (mask * images[i] + (1 - mask) * images[donors[i]] + 0.5).astype(np.uint8)
+        return swapped
+
+
+def face_mask(landmarks: np.ndarray, size: int, grow: float, soft: float) -> np.ndarray:
+    """How much of each pixel is face: (68, 2) pixels to (size, size) float32 in [0, 1].
+
+    The forehead reaches as far above the brows as the nose's base lies below them.
+    """
+    brows, nose = landmarks[17:27], landmarks[33]
+    forehead = brows + (brows.mean(axis=0) - nose)
+    hull = cv2.convexHull(np.concatenate([landmarks, forehead]).astype(np.float32))[:, 0]
+    centre = hull.mean(axis=0)
+    polygon = np.round((centre + grow * (hull - centre)) * 16).astype(np.int32)
+    mask = np.zeros((size, size), np.float32)
+    cv2.fillConvexPoly(mask, polygon, 1.0, lineType=cv2.LINE_AA, shift=4)
+    return cv2.GaussianBlur(mask, (0, 0), soft) if soft > 0 else mask
+
+
+class Augment:
+    """What happens to training images.
+
+    Args:
+        views: draws the crops; None is the test's view for every image.
+        colours: albumentations transforms, or none.
+        surroundings: the swap over a batch, or none.
+    """
+
+    def __init__(
+        self,
+        views: Views | None = None,
+        colours: Sequence[Any] | None = None,
+        surroundings: SurroundingsSwap | None = None,
+    ) -> None:
+        self.views = views
+        self.colours = Colours(colours) if colours else None
+        self.surroundings = surroundings

@@ -1,0 +1,42 @@
+"""The embedded set as a data set: made where it is missing, then read as 300W-LP is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rankpose.data.record import Splits
+from rankpose.data.synthetic.write import ensure_synthetic
+from rankpose.data.w300lp import read_300w_lp
+
+NAME = "rendered heads"
+
+
+def split_synthetic(
+    root: str | Path,
+    train_identities: int,
+    val_identities: int,
+    test_identities: int,
+    images_per_identity: int = 16,
+    seed: int = 0,
+    max_angle: float | None = 99.0,
+    strict: bool = False,
+) -> Splits:
+    """The embedded set's three parts; nobody is in two.
+
+    Args:
+        root: where the set is, or will be made.
+        train_identities, val_identities, test_identities: people in each part.
+        images_per_identity: of each.
+        seed: decides every picture.
+        max_angle, strict: as for `read_300w_lp`.
+
+    Raises:
+        RankPoseError: the folder holds a set with other settings, the disk is full, or a file cannot be used.
+    """
+    parts = {"train": train_identities, "val": val_identities, "test": test_identities}
+    ensure_synthetic(Path(root), parts, images_per_identity=images_per_identity, seed=seed)
+    return Splits(
+        **{
+            part: replace(read_300w_lp(root, [f"SYN_{part.upper()}"], max_angle, strict), dataset=NAME)
+            for part in parts
+        }
+    )

@@ -1,0 +1,132 @@
+"""300W-LP: 122,450 photographs turned to new poses, the field's training set.
+
+What it is
+    3,837 photographs of AFW, HELEN, IBUG and LFPW, each fitted with a 3D face model and turned to up to some 16 further
+    yaws, and all of it mirrored (`*_Flip`). Images of 450x450 pixels.
+Format
+    * `<subset>/<stem>_<N>.jpg` and `.mat`, subset one of `AFW HELEN IBUG LFPW AFW_Flip HELEN_Flip IBUG_Flip LFPW_Flip`;
+      the folders `landmarks` and `Code` hold no samples.
+    * The stem without its last `_N` is the photograph, so the identity.
+    * `Pose_Para` 1x7: pitch, yaw, roll in radians, then translation and scale; `pt2d` 2x68 landmarks in pixels.
+Licence
+    For research, as its authors' page states. The embedded set (`data=synthetic`) has the same layout and no such limit.
+Cite
+    X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
+"""
+
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rankpose.data.annotation import check_whole, landmark_box, read_mat
+from rankpose.data.record import Records, Splits, not_found, read_records
+from rankpose.errors import DatasetError
+
+NAME = "300W-LP"
+HOW = (
+    "Download 300W-LP.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root to the folder that "
+    "holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
+)
+NO_SAMPLES = ("landmarks", "Code")
+_VIEW = re.compile(r"_\d+$")
+
+
+def subset_folders(root: Path) -> list[str]:
+    """The folders of `root` that hold samples, sorted."""
+    return sorted(
+        folder.name
+        for folder in root.iterdir()
+        if folder.is_dir() and folder.name not in NO_SAMPLES and not folder.name.startswith(".")
+    )
+
+
+def identity_of(image: str) -> str:
+    """`<subset>/<stem without the last _N>` of an image's path."""
+    path = Path(image)
+    return f"{path.parent.name}/{_VIEW.sub('', path.stem)}"
+
+
+def read_300w_lp(
+    root: str | Path, subsets: Sequence[str] | None = None, max_angle: float | None = 99.0, strict: bool = False
+) -> Records:
+    """Reads a folder in 300W-LP's layout.
+
+    Args:
+        root: the folder that holds the subsets.
+        subsets: folders to read; by default all that hold samples.
+        max_angle: leave out images with an angle beyond +- this many degrees; None keeps all.
+        strict: raise at the first unusable file instead of leaving it out.
+
+    Raises:
+        DatasetNotFoundError: no such folder, or no images in it.
+        DatasetError: an unusable file (strict), or none usable.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise not_found(NAME, root, "no such folder", HOW)
+    files = [
+        os.path.join(root, subset, name)
+        for subset in (subsets or subset_folders(root))
+        if (root / subset).is_dir()
+        for name in sorted(_samples(root / subset))
+    ]
+    if not files:
+        raise not_found(NAME, root, "no images (<subset>/*.jpg)", HOW)
+
+    def annotation_of(image: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pose, landmarks = read_mat(image, "pt2d")
+        check_whole(image)
+        return pose, landmark_box(landmarks), landmarks
+
+    return read_records(NAME, files, identity_of, annotation_of, max_angle, strict)
+
+
+def _samples(folder: Path) -> set[str]:
+    """The image names of a folder; an annotation without an image counts, so that its absence is told."""
+    stems = {Path(name).stem: name for name in os.listdir(folder) if name.endswith(".mat")}
+    images = {Path(name).stem: name for name in os.listdir(folder) if name.endswith((".jpg", ".png"))}
+    return {images.get(stem, f"{stem}.jpg") for stem in stems | images}
+
+
+def photograph_of(identity: str) -> str:
+    """The photograph behind an identity: a mirrored subset shows the same people as its original."""
+    subset, _, stem = identity.partition("/")
+    return f"{subset.removesuffix('_Flip')}/{stem}"
+
+
+def split_300w_lp(
+    root: str | Path,
+    max_angle: float | None = 99.0,
+    strict: bool = False,
+    val_share: float = 0.02,
+    test_share: float = 0.02,
+) -> Splits:
+    """300W-LP in three parts by photograph, always the same ones: a checksum of its name decides.
+
+    A photograph and its mirror image fall into the same part.
+
+    Args:
+        root, max_angle, strict: as for `read_300w_lp`.
+        val_share: share of photographs kept to pick the checkpoint by.
+        test_share: share of photographs kept to test on people never seen.
+
+    Raises:
+        DatasetError: fewer than three photographs.
+    """
+    records = read_300w_lp(root, max_angle=max_angle, strict=strict)
+    photographs = np.array([photograph_of(name) for name in records.identity_names])
+    drawn = sorted(set(photographs), key=lambda name: (zlib.crc32(name.encode()), name))
+    if len(drawn) < 3:
+        raise DatasetError(
+            f"{root}: holds images of {len(drawn)} photographs; training, validation and test need one each at least."
+        )
+    val, test = (max(1, round(share * len(drawn))) for share in (val_share, test_share))
+    part = np.zeros(len(photographs), dtype=np.int64)
+    part[np.isin(photographs, drawn[:val])] = 1
+    part[np.isin(photographs, drawn[val : val + test])] = 2
+    rows = part[records.identity]
+    return Splits(*(records.select(rows == k) for k in (0, 1, 2)))

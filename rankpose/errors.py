@@ -1,0 +1,57 @@
+"""What a user's mistake looks like: one line that names the cause and the way out, never a traceback."""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class RankPoseError(Exception):
+    """A mistake in what the user gave. Its message is one line: what is wrong, where, and what to do."""
+
+
+class DatasetNotFoundError(RankPoseError):
+    """No data at the given place: says what to download, where to put it, and that `data=synthetic` needs none."""
+
+
+class DatasetError(RankPoseError):
+    """Data that cannot be used: names the file and the reason."""
+
+
+class ConfigError(RankPoseError):
+    """A configuration that contradicts itself or asks for what does not exist: names the key."""
+
+
+class CheckpointError(RankPoseError):
+    """A checkpoint or weight file that cannot be used: names the file."""
+
+
+def user_error(error: BaseException) -> RankPoseError | None:
+    """The user's mistake behind an exception, looking through what Hydra or a worker process wrapped around it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, RankPoseError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def one_line_errors(main: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns a user's mistake inside an entry point into its one line on stderr and exit code 1."""
+
+    @functools.wraps(main)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return main(*args, **kwargs)
+        except Exception as error:
+            mistake = user_error(error)
+            if mistake is None:
+                raise
+            log.debug("where the mistake was found", exc_info=error)
+            print(f"error: {mistake}", file=sys.stderr)
+            sys.exit(1)
+
+    return wrapper

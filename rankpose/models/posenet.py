@@ -1,0 +1,113 @@
+"""From pixels to poses: normalisation, a timm backbone, a representation."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from rankpose.errors import CheckpointError, ConfigError
+from rankpose.pose import PoseOutput, Representation
+
+
+def build_backbone(
+    name: str,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """A timm model without its classifier: images (N, 3, H, W) to pooled features (N, C).
+
+    Args:
+        name: any name of `timm.list_models()`.
+        pretrained: take the ImageNet weights of that name from the hub (needs a network or a filled cache).
+        weights: take them from this file instead (`.safetensors`, `.bin`, `.pth`: a state dict of the same timm model,
+            with or without classifier).
+        options: further arguments of the timm model.
+
+    Raises:
+        ConfigError: no such model, options that it does not take, or weights that cannot be downloaded.
+        CheckpointError: a weight file that is missing, unreadable or of another model.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise ConfigError(f"backbone.name={name}: timm has no such model.{hint} timm.list_models() lists them all.")
+    hub = pretrained and weights is None
+    try:
+        backbone = timm.create_model(name, pretrained=hub, num_classes=0, **dict(options or {}))
+    except TypeError as error:
+        raise ConfigError(f"backbone.options={dict(options or {})}: {name} does not take them ({error}).") from error
+    except Exception as error:
+        if not hub:
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"backbone.pretrained=true: the weights of {name} could not be had from the hub ({reason}). Either connect "
+            "this machine, or download them elsewhere and set backbone.weights=FILE; backbone.pretrained=false starts "
+            "from random weights."
+        ) from error
+    if weights is not None:
+        _load_weights(backbone, name, Path(weights))
+    return backbone
+
+
+def _load_weights(backbone: nn.Module, name: str, file: Path) -> None:
+    if not file.is_file():
+        raise CheckpointError(f"backbone.weights={file}: no such file.")
+    try:
+        state = load_state_dict(str(file), use_ema=False, weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"backbone.weights={file}: cannot be read as a state dict ({error}).") from error
+    own = backbone.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise CheckpointError(
+            f"backbone.weights={file}: is not of {name}: {len(missing)} of {len(own)} tensors are missing or of another "
+            f"shape, the first {missing[0]}."
+        )
+    backbone.load_state_dict(fitting, strict=False)
+
+
+class PoseNet(nn.Module):
+    """Images to poses.
+
+    Args:
+        backbone: gives pooled features and tells their number as `num_features` (timm's convention).
+        representation: the number of features to the last layer.
+        channels_last: keep activations with channels last, which is faster for convolutions on CPUs and tensor cores.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, representation: Callable[[int], Representation], channels_last: bool = True
+    ) -> None:
+        super().__init__()
+        config = getattr(backbone, "pretrained_cfg", None) or {}
+        for name, default in (("mean", (0.485, 0.456, 0.406)), ("std", (0.229, 0.224, 0.225))):
+            values = torch.tensor(config.get(name, default), dtype=torch.float32)
+            self.register_buffer(name, values.view(1, 3, 1, 1), persistent=False)
+        self.backbone = backbone
+        features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+        self.representation = representation(int(features))
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.backbone.to(memory_format=self.memory_format)
+
+    def forward(self, image: Tensor) -> PoseOutput:
+        """Predicts.
+
+        Args:
+            image: (N, 3, H, W), red first, uint8 or float in [0, 255].
+
+        Returns:
+            poses (N, 3) in degrees, float32, and the representation's raw output.
+        """
+        pixels = (image.float() / 255 - self.mean) / self.std
+        return self.representation(self.backbone(pixels.contiguous(memory_format=self.memory_format)))

@@ -1,0 +1,18 @@
+"""The mathematics of head pose: conventions, rotations and representations. Imports torch and roma only."""
+
+from rankpose.pose.conventions import ANGLES, euler_to_rotmat, flip_pose, rotmat_to_euler, turn_pose, wrap_angle
+from rankpose.pose.representations import Euler, PoseOutput, Representation, VectorAngle, VectorProjection
+
+__all__ = [
+    "ANGLES",
+    "Euler",
+    "PoseOutput",
+    "Representation",
+    "VectorAngle",
+    "VectorProjection",
+    "euler_to_rotmat",
+    "flip_pose",
+    "rotmat_to_euler",
+    "turn_pose",
+    "wrap_angle",
+]

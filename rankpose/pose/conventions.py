@@ -1,0 +1,71 @@
+"""What the three angles mean: between (yaw, pitch, roll) and rotations, and what image operations do to them.
+
+One convention holds in the whole project, the one of 300W-LP and AFLW2000-3D: angles in degrees, ordered (yaw, pitch,
+roll); the rotation turns the head from zero pose, `R = Rx(-pitch) Ry(-yaw) Rz(-roll)`, in a frame with x to the right
+of the image, y up and z towards the camera. A positive yaw turns the face to the left of the image, a positive pitch
+lifts the chin, a positive roll turns the head clockwise as the image shows it.
+"""
+
+import roma
+import torch
+from torch import Tensor
+
+ANGLES = ("yaw", "pitch", "roll")
+"""The order of the three angles in every tensor, table and file."""
+
+_FLIP = torch.tensor([-1.0, 1.0, -1.0])
+
+
+def euler_to_rotmat(pose_deg: Tensor) -> Tensor:
+    """The rotation of a pose.
+
+    Args:
+        pose_deg: (..., 3), yaw, pitch and roll in degrees, any range.
+
+    Returns:
+        (..., 3, 3), columns are the head's x, y and z axes in the camera's frame.
+    """
+    yaw, pitch, roll = pose_deg.unbind(-1)
+    return roma.euler_to_rotmat("XYZ", [-pitch, -yaw, -roll], degrees=True)
+
+
+def rotmat_to_euler(rotation: Tensor) -> Tensor:
+    """The pose of a rotation.
+
+    Args:
+        rotation: (..., 3, 3), proper rotations.
+
+    Returns:
+        (..., 3), yaw in [-90, 90], pitch and roll in (-180, 180] degrees. At |yaw| = 90 pitch and roll are not unique
+        (gimbal lock): one of the solutions is returned, whose rotation is the given one.
+    """
+    pitch, yaw, roll = roma.rotmat_to_euler("XYZ", rotation, degrees=True).unbind(-1)
+    return torch.stack([-yaw, -pitch, -roll], dim=-1)
+
+
+def flip_pose(pose_deg: Tensor) -> Tensor:
+    """The pose that the mirrored image shows: yaw and roll change sign. (..., 3) degrees to (..., 3) degrees."""
+    return pose_deg * _FLIP.to(pose_deg)
+
+
+def turn_pose(pose_deg: Tensor, turn_deg: Tensor | float) -> Tensor:
+    """The pose after the image is turned in its plane.
+
+    Multiplies the rotation from the left by one about z; all three angles may change.
+
+    Args:
+        pose_deg: (..., 3) degrees.
+        turn_deg: (...,) or a number: counter-clockwise as the image shows it, degrees.
+
+    Returns:
+        (..., 3) degrees, as `rotmat_to_euler` gives them.
+    """
+    turn = torch.as_tensor(turn_deg, dtype=pose_deg.dtype, device=pose_deg.device)
+    zero = torch.zeros_like(turn)
+    about_z = roma.rotvec_to_rotmat(torch.deg2rad(torch.stack([zero, zero, turn], dim=-1)))
+    return rotmat_to_euler(about_z @ euler_to_rotmat(pose_deg))
+
+
+def wrap_angle(angle_deg: Tensor) -> Tensor:
+    """The same angle in [-180, 180) degrees, any shape."""
+    return torch.remainder(angle_deg + 180.0, 360.0) - 180.0
