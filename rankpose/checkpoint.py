@@ -44,7 +44,9 @@ def load_net(path: str | Path) -> tuple[PoseNet, dict[str, Any]]:
     config = content[KEY]
     backbone = build_backbone(config["backbone"]["name"], options=config["backbone"].get("options"))
     net = PoseNet(backbone, build(config["representation"]))
-    weights = {key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")}
+    weights = {
+        key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")
+    }
     net.load_state_dict(weights)
     return net.eval(), config
 

@@ -46,4 +46,4 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
 
 def plain(config: Any) -> Any:
     """A configuration as plain dicts and lists, everything resolved."""
-    return OmegaConf.to_container(config, resolve=True)
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config

@@ -129,9 +129,7 @@ class RankMSE(PoseLoss):
 
     needs_pairs = True
 
-    def __init__(
-        self, weight: float = 1.0, margin: float = 0.0, squared: bool = False, unit: Unit = "degrees"
-    ) -> None:
+    def __init__(self, weight: float = 1.0, margin: float = 0.0, squared: bool = False, unit: Unit = "degrees") -> None:
         super().__init__(unit)
         self.weight, self.margin, self.squared = weight, margin, squared
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from timm.optim import param_groups_weight_decay
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,8 +15,38 @@ from rankpose.pose import PoseOutput
 from rankpose.schedules import Schedule
 
 
-class PoseTask(pl.LightningModule):
-    """Trains and tests a `PoseNet`.
+class PoseTest(pl.LightningModule):
+    """Tests a `PoseNet`: the part of a task that needs no loss.
+
+    Args:
+        net: images to poses.
+    """
+
+    def __init__(self, net: PoseNet) -> None:
+        super().__init__()
+        self.net = net
+        self.test_scores = PoseScores()
+        self.test_table: dict[str, Tensor] = {}
+        """After testing: index, prediction, target and identity of every image."""
+
+    def forward(self, image: Tensor) -> PoseOutput:
+        return self.net(image)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self._score(self.test_scores, batch)
+
+    def on_test_epoch_end(self) -> None:
+        with self.test_scores.sync_context(should_sync=self.trainer.world_size > 1):
+            self.test_table = {name: column.cpu() for name, column in self.test_scores.table().items()}
+        self.log_dict({f"test/{name}": value for name, value in self.test_scores.compute().items()})
+        self.test_scores.reset()
+
+    def _score(self, scores: PoseScores, batch: dict[str, Tensor]) -> None:
+        scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
+
+
+class PoseTask(PoseTest):
+    """Trains, validates and tests a `PoseNet`.
 
     Args:
         net: images to poses.
@@ -37,16 +66,11 @@ class PoseTask(pl.LightningModule):
         weight_decay: float = 0.0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.net, self.loss = net, loss
+        super().__init__(net)
+        self.loss = loss
         self.make_optimizer, self.make_schedule, self.weight_decay = optimizer, schedule, weight_decay
         self.config = dict(config or {})
-        self.val_scores, self.test_scores = PoseScores(), PoseScores()
-        self.test_table: dict[str, Tensor] = {}
-        """After testing: index, prediction, target and identity of every image."""
-
-    def forward(self, image: Tensor) -> PoseOutput:
-        return self.net(image)
+        self.val_scores = PoseScores()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         pose = self(batch["image"]).pose
@@ -64,18 +88,6 @@ class PoseTask(pl.LightningModule):
         self.log("val/mae", scores.pop("mae"), prog_bar=True)
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.val_scores.reset()
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self._score(self.test_scores, batch)
-
-    def on_test_epoch_end(self) -> None:
-        with self.test_scores.sync_context(should_sync=self.trainer.world_size > 1):
-            self.test_table = {name: column.cpu() for name, column in self.test_scores.table().items()}
-        self.log_dict({f"test/{name}": value for name, value in self.test_scores.compute().items()})
-        self.test_scores.reset()
-
-    def _score(self, scores: PoseScores, batch: dict[str, Tensor]) -> None:
-        scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(param_groups_weight_decay(self.net, self.weight_decay))
@@ -105,8 +117,3 @@ class PoseTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["rankpose"] = self.config
-
-    @torch.no_grad()
-    def predict(self, image: Tensor) -> Tensor:
-        """(N, 3, H, W) red first, uint8 or float in [0, 255], to (N, 3) degrees."""
-        return self(image.to(self.device)).pose

@@ -50,7 +50,11 @@ def check(task: PoseTask, data: PoseDataModule) -> None:
 
 def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> dict[str, Any]:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
-    (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(run / "checkpoints" / "best.ckpt"), verbose=False)
+    best = run / "checkpoints" / "best.ckpt"
+    if not best.exists():
+        log.warning("the run ended before its first validation: its last state is kept as the best")
+        trainer.save_checkpoint(best)
+    (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False)
     if not trainer.is_global_zero:
         return scores
     records = data.records("test")

@@ -129,6 +129,7 @@ class TestPage:
                 address = attributes.get(name)
                 assert address is None or address.startswith(("data:", "#")), f"<{tag} {name}={address!r:.60}>"
         assert "@import" not in text
+        assert text.count("<style") == 1  # a figure's own style would hold for the whole page
         assert not re.search(r"url\((?!#)", text)
 
     def test_ids_are_unique_and_every_reference_has_its_target(self, text: str) -> None:
@@ -150,10 +151,11 @@ class TestPage:
             "Images within a geodesic error",
         ):
             assert label in labels
-        assert "3.66" in text and "95.3" in text
+        assert "3.66" in text
+        assert "95.3" in text
         assert "30 images of 10 identities" in text
         photographs = [1 for tag, attributes in elements if tag == "img"]
-        assert len(photographs) == 12 + 6 + 2 * 6
+        assert len(photographs) == 12 + 6 + 6 + 2 * 6
 
     def test_says_the_protocol_in_every_table(self, text: str) -> None:
         captions = re.findall(r"<caption>(.*?)</caption>", text)
@@ -300,8 +302,12 @@ class TestAxes:
         drawn = pictures.draw_axes(self.CANVAS, (0, 0, 0), length=70)
         x, y, z = (brightest(drawn, channel) for channel in range(3))
         assert np.abs(z - 100).max() < 10  # a dot in the middle
-        assert np.abs(y[:, 0] - 100).max() < 4 and y[:, 1].min() < 35 and y[:, 1].max() <= 101  # straight up
-        assert np.abs(x[:, 1] - 100).max() < 4 and x[:, 0].max() > 165 and x[:, 0].min() >= 99  # to the right
+        assert np.abs(y[:, 0] - 100).max() < 4
+        assert y[:, 1].min() < 35
+        assert y[:, 1].max() <= 101
+        assert np.abs(x[:, 1] - 100).max() < 4
+        assert x[:, 0].max() > 165
+        assert x[:, 0].min() >= 99
 
     @pytest.mark.parametrize(
         ("pose", "direction"),
@@ -336,7 +342,9 @@ class TestAxes:
     def test_leaves_the_image_alone(self) -> None:
         image = self.CANVAS.copy()
         drawn = pictures.draw_axes(image, (10, 20, 30), centre=(-500.0, 20.5), length=4000)
-        assert (image == 128).all() and drawn.shape == image.shape and drawn.dtype == np.uint8
+        assert (image == 128).all()
+        assert drawn.shape == image.shape
+        assert drawn.dtype == np.uint8
         assert (pictures.draw_axes(image, (math.nan, 0, 0)) == image).all()
 
     def test_true_and_predicted_axes_differ(self) -> None:
@@ -352,10 +360,12 @@ class TestCrop:
         image[10:30, 20:40] = (10, 20, 250)  # OpenCV writes blue first: a red square
         cv2.imwrite(str(path), image)
         crop = pictures.crop_from_file(path, 19.5, 9.5, 20.0, 60)
-        assert crop is not None and crop.shape == (60, 60, 3)
+        assert crop is not None
+        assert crop.shape == (60, 60, 3)
         assert (np.abs(crop[2:-2, 2:-2].astype(int) - (250, 20, 10)) <= 1).all()
         outside = pictures.crop_from_file(path, -100.0, -100.0, 90.0, 32)
-        assert outside is not None and not outside.any()
+        assert outside is not None
+        assert not outside.any()
 
     def test_a_large_square_is_averaged(self, tmp_path: Path) -> None:
         path = tmp_path / "image.png"
@@ -456,8 +466,31 @@ class TestTables:
             f"| <i> | 2,000 | {tables.NO_VALUE} |",
         ]
         text = tables.to_html(frame, "Errors & more", "on <this>")
-        assert "Errors &amp; more" in text and "on &lt;this&gt;" in text and "&lt;i&gt;" in text and "1.23" in text
+        assert "Errors &amp; more" in text
+        assert "on &lt;this&gt;" in text
+        assert "&lt;i&gt;" in text
+        assert "1.23" in text
         Elements(text)
+
+
+class TestFigures:
+    def test_an_angle_beyond_99_does_not_shrink_the_rest(self, tmp_path: Path) -> None:
+        predictions = make_predictions(tmp_path)
+        before = [panel.svg for panel in pictures.error_by_angle_panels(predictions)]
+        far = predictions.iloc[[0]].assign(yaw=170.0, yaw_pred=10.0, pitch=380.0, roll=-120.0)
+        both = pd.concat([predictions, far], ignore_index=True)
+        after = [panel.svg for panel in pictures.error_by_angle_panels(both)]
+        assert after == before
+
+    @pytest.mark.parametrize("value", [math.nan, 0.0])
+    def test_are_drawn_of_nothing_to_see(self, tmp_path: Path, value: float) -> None:
+        predictions = make_predictions(tmp_path, 3)
+        predictions[[f"{angle}_pred" for angle in tables.ANGLES]] = value
+        predictions["geodesic"] = value
+        panels = [*pictures.error_by_angle_panels(predictions), *pictures.scatter_panels(predictions)]
+        for panel in [*panels, pictures.cumulative_panel(predictions)]:
+            assert panel.svg.startswith("<svg")
+            assert panel.svg.endswith("</svg>")
 
 
 class TestCurves:

@@ -7,13 +7,12 @@ set's records. Images of one identity stand together, K at a time.
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rankpose.data.augment import Augment, follow_pose
 from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image, warp_points
@@ -117,7 +116,7 @@ class PoseDataModule(pl.LightningDataModule):
         self.size, self.augment, self.seed = size, augment, seed
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         self.draws_per_identity, self.test_scale, self.eval_batch_size = draws_per_identity, test_scale, eval_batch_size
-        self.num_workers = default_workers() if num_workers is None else num_workers
+        self.num_workers = num_workers
         self.splits: Splits | None = None
 
     def prepare_data(self) -> None:
@@ -135,7 +134,7 @@ class PoseDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         dataset = CropDataset(self.records("train"), self.size, self.test_scale, self.augment)
-        return self._loader(dataset, self._training_order(*self._where_to_begin()))
+        return make_loader(dataset, self._training_order(*self._where_to_begin()), self.num_workers)
 
     def batches_per_epoch(self) -> int:
         """Training batches of one process in an epoch."""
@@ -154,25 +153,14 @@ class PoseDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._every_image(self.records("val"))
+        return self._evaluation("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        return self._every_image(self.records("test"))
+        return self._evaluation("test")
 
-    def _every_image(self, records: Records) -> DataLoader[Batch]:
-        sampler = EveryImage(len(records), self.eval_batch_size, *self._process())
-        return self._loader(CropDataset(records, self.size, self.test_scale), sampler)
-
-    def _loader(self, dataset: CropDataset, sampler: Any) -> DataLoader[Batch]:
-        # batch_size=None: the sampler gives whole batches and the dataset answers with them
-        return DataLoader(
-            dataset,
-            sampler=sampler,
-            batch_size=None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
+    def _evaluation(self, part: str) -> DataLoader[Batch]:
+        return every_image(
+            self.records(part), self.size, self.test_scale, self.eval_batch_size, self.num_workers, *self._process()
         )
 
     def _process(self) -> tuple[int, int]:
@@ -187,6 +175,35 @@ class PoseDataModule(pl.LightningDataModule):
         batches = loop.epoch_loop.batch_progress
         start = 0 if batches.is_last_batch else batches.current.ready
         return loop.epoch_progress.current.processed, start if loop.restarting else 0
+
+
+def make_loader(dataset: CropDataset, sampler: Sampler[list[Draw]], num_workers: int | None) -> DataLoader[Batch]:
+    """A loader of the batches that `sampler` names; `num_workers` None takes one process a core, at most 8."""
+    workers = default_workers() if num_workers is None else num_workers
+    # batch_size=None: the sampler gives whole batches and the dataset answers with them
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_one_thread,
+    )
+
+
+def every_image(
+    records: Records,
+    size: int,
+    test_scale: float = 1.4,
+    batch_size: int = 128,
+    num_workers: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """A loader of every image of a set in order, as in testing; see `CropDataset` and `EveryImage`."""
+    sampler = EveryImage(len(records), batch_size, rank, world_size)
+    return make_loader(CropDataset(records, size, test_scale), sampler, num_workers)
 
 
 def default_workers() -> int:

@@ -186,7 +186,7 @@ def _render(
         title=title,
         subtitle=subtitle,
         counts=_counts(predictions),
-        cards=_cards(metrics, summary),
+        cards=_cards(metrics, summary, order is not None),
         metrics_table=Markup(tables.to_html(tables.metrics_table(metrics), "Metrics as computed", subtitle)),
         summary_table=Markup(tables.to_html(summary, "How the errors spread", subtitle)),
         yaw_table=Markup(tables.to_html(tables.error_by_yaw(predictions), "Errors in degrees by turn", subtitle)),
@@ -213,7 +213,7 @@ def _counts(predictions: pd.DataFrame) -> str:
     return text + f" of {tables.format_number(int(people))} identit{'ies' if people != 1 else 'y'}"
 
 
-def _cards(metrics: dict[str, float], summary: pd.DataFrame) -> list[Card]:
+def _cards(metrics: dict[str, float], summary: pd.DataFrame, people_repeat: bool) -> list[Card]:
     spread = summary.set_index(summary.columns[0])
     cards = []
     for key, label, row, kind in (
@@ -227,7 +227,7 @@ def _cards(metrics: dict[str, float], summary: pd.DataFrame) -> list[Card]:
     median = tables.format_number(spread.loc["geodesic", "median"], 1)
     cards.append(_card("Geodesic", metrics.get("test/geodesic"), "°", f"median: {median}°", ""))
     share = 100 * tables.as_number(metrics.get("test/pair_order"))
-    below = "guessing: 50 %" if math.isfinite(share) else "no person twice"
+    below = "guessing: 50 %" if math.isfinite(share) else "not measured" if people_repeat else "no person twice"
     cards.append(_card("Pair order", share, " %", below, "", digits=1))
     return cards
 
@@ -244,10 +244,8 @@ def _galleries(predictions: pd.DataFrame, run_dir: Path) -> list[Gallery]:
     worst = min(12, (count + 1) // 2)
     best = min(6, count - worst)
     between = ranked[best : count - worst]
-    middle = between[max(0, (len(between) - 6) // 2) :][:6] if count >= 40 else between[:0]
-    if len(middle):
-        at = int(np.clip(count // 2 - best - 3, 0, len(between) - 6))
-        middle = between[at : at + 6]
+    at = int(np.clip(count // 2 - best - 3, 0, max(0, len(between) - 6)))
+    middle = between[at : at + 6]
     galleries = []
     for title, rows in (("Worst", ranked[count - worst :][::-1]), ("Typical", middle), ("Best", ranked[:best])):
         if len(rows):
@@ -256,7 +254,7 @@ def _galleries(predictions: pd.DataFrame, run_dir: Path) -> list[Gallery]:
 
 
 def _tile(predictions: pd.DataFrame, row: int, run_dir: Path, size: int) -> Tile:
-    record = predictions.loc[row]
+    record = predictions.iloc[row].to_dict()
     true = np.array([record[angle] for angle in ANGLES], dtype=float)
     predicted = np.array([record[f"{angle}_pred"] for angle in ANGLES], dtype=float)
     error = tables.signed_errors_deg(predictions.loc[[row]]).abs().iloc[0]
@@ -272,7 +270,8 @@ def _tile(predictions: pd.DataFrame, row: int, run_dir: Path, size: int) -> Tile
 
 
 def _pair(predictions: pd.DataFrame, pair: tables.Pair, run_dir: Path) -> PairTile:
-    one, two = predictions.loc[pair.first], predictions.loc[pair.second]
+    one = predictions.iloc[pair.first].to_dict()
+    two = predictions.iloc[pair.second].to_dict()
     rows = []
     for angle, right in zip(ANGLES, pair.order, strict=True):
         verdict = "tie" if right is None else "right" if right else "wrong"
@@ -289,7 +288,8 @@ def _remarks(predictions: pd.DataFrame) -> list[str]:
     if beyond:
         remarks.append(
             f"{beyond} of {len(predictions)} images have a true angle beyond ±99°, where Euler angles are ambiguous: "
-            "their errors by angle mean little. Read the geodesic error, or leave these images out, as most papers do."
+            "their errors by angle mean little, and the figures leave them outside the frame. Read the geodesic "
+            "error, or leave these images out, as most papers do."
         )
     broken = int(predictions[[f"{angle}_pred" for angle in ANGLES]].isna().any(axis=1).sum())
     if broken:

@@ -56,6 +56,7 @@ _LOSS_TITLES = {
     "train/mae": "Mean absolute error in training",
     "train/gradient_ratio": "Gradient norm, ranking / squared error",
 }
+_FURTHEST = 100.0  # degrees; beyond, Euler angles are ambiguous, and a few such images would shrink all the others
 _FEW = 5  # a mean of fewer images than this is drawn pale
 
 
@@ -251,15 +252,16 @@ def validation_panel(curves: pd.DataFrame) -> Panel | None:
 def error_by_angle_panels(predictions: pd.DataFrame) -> list[Panel]:
     """For yaw, pitch and roll: mean absolute error in 10-degree bins of the true angle, above how many images each has.
 
-    Bars of fewer than five images are pale: their mean says little.
+    Bins beyond 100 degrees are left out. Bars of fewer than five images are pale: their mean says little.
     """
     bins = {angle: error_by_bin(predictions, angle) for angle in ANGLES}
+    bins = {angle: table[(table["n"] > 0) & _within(table)] for angle, table in bins.items()}
     # one scale for the three errors, so that bars of different panels compare; sparse bins may run off it
     tops = [float(table.loc[table["n"] >= _FEW, "mae"].max()) for table in bins.values()]
     every = [float(table["mae"].max()) for table in bins.values()]
     top = max([v for v in tops if math.isfinite(v)] or [v for v in every if math.isfinite(v)] or [1.0])
-    low = max(-180.0, min([float(table["low"].min()) for table in bins.values() if len(table)] or [-10.0]))
-    high = min(180.0, max([float(table["high"].max()) for table in bins.values() if len(table)] or [10.0]))
+    low = min([float(table["low"].min()) for table in bins.values() if len(table)] or [-10.0])
+    high = max([float(table["high"].max()) for table in bins.values() if len(table)] or [10.0])
     panels = []
     for angle, table in bins.items():
         figure = _figure(_PANEL[1] + 34)
@@ -291,12 +293,19 @@ def error_by_angle_panels(predictions: pd.DataFrame) -> list[Panel]:
     return panels
 
 
+def _within(bins: pd.DataFrame) -> pd.Series:
+    return (bins["low"] >= -_FURTHEST) & (bins["high"] <= _FURTHEST)
+
+
 def scatter_panels(predictions: pd.DataFrame) -> list[Panel]:
-    """For yaw, pitch and roll: predicted against true degrees, a dot an image; on the diagonal the two agree."""
+    """For yaw, pitch and roll: predicted against true degrees, a dot an image; on the diagonal the two agree.
+
+    Angles beyond about 100 degrees are outside the frame.
+    """
     columns = [*ANGLES, *(f"{angle}_pred" for angle in ANGLES)]
     every = predictions[columns].to_numpy(dtype=float)
-    # one scale for all; 31 images of AFLW2000 have angles of up to 400 degrees: they must not shrink the rest to a dot
-    furthest = min(float(np.abs(every[np.isfinite(every)]).max(initial=0)), 180.0)
+    # one scale for all three
+    furthest = min(float(np.abs(every[np.isfinite(every)]).max(initial=0)), _FURTHEST)
     limit = max(20.0, 10 * math.ceil(furthest / 10 + 0.2))
     panels = []
     for angle in ANGLES:
@@ -326,9 +335,9 @@ def cumulative_panel(predictions: pd.DataFrame) -> Panel:
     figure, axes = _panel(300)
     title = "Images within a geodesic error"
     if len(errors):
-        end = max(5.0, 1.15 * float(np.quantile(errors, 0.97)))
-        share = 100.0 * np.arange(1, len(errors) + 1) / len(errors)
         marks = {level: float(np.quantile(errors, level / 100)) for level in (50, 90)}
+        end = max(5.0, 1.15 * float(np.quantile(errors, 0.97)), 1.45 * marks[90])  # room for the label of 90 %
+        share = 100.0 * np.arange(1, len(errors) + 1) / len(errors)
         if len(errors) > 400:  # as many points as the panel has pixels
             keep = np.linspace(0, len(errors) - 1, 400).round().astype(int)
             errors, share = errors[keep], share[keep]
@@ -438,7 +447,7 @@ def _log_if_wide(axes: Axes, values: NDArray[np.float64]) -> None:
 
 def _degree_ticks(limit: float) -> MultipleLocator:
     """Ticks at round angles for an axis of about -limit to limit degrees."""
-    return MultipleLocator(60 if limit > 120 else 30 if limit > 60 else 20 if limit > 30 else 10)
+    return MultipleLocator(30 if limit > 60 else 20 if limit > 30 else 10)
 
 
 def _plain(value: float, _position: float = 0) -> str:
@@ -512,6 +521,8 @@ def _svg(figure: Figure, label: str) -> str:
     drawn = buffer.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    # a style inside one figure would hold for everything on the page
+    drawn = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", drawn, flags=re.DOTALL)
     # ids are unique in a figure only
     prefix = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     drawn = re.sub(r'\bid="', f'id="{prefix}-', drawn)
@@ -521,7 +532,7 @@ def _svg(figure: Figure, label: str) -> str:
     drawn = re.sub(
         r"<svg[^>]*>",
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'{box.group()} role="img" aria-label="{html.escape(label)}">',
+        f'{box.group()} stroke-linejoin="round" role="img" aria-label="{html.escape(label)}">',
         drawn,
         count=1,
     )

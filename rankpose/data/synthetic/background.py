@@ -1,4 +1,4 @@
-"""What is behind the head? Cheap surroundings: calm walls, rooms, gardens, lights at night, other people.
+"""What is behind and before the head? Walls, rooms, gardens, other people; hands, hair, scarves.
 
 A background is mostly out of focus, so it is painted small and enlarged.
 """
@@ -26,7 +26,7 @@ def draw_background(rng: np.random.Generator, kind: str, size: int, blur_px: flo
 def draw_colour(rng: np.random.Generator) -> np.ndarray:
     """(3,) float32: mostly greyish, dark and light ones common, now and then strong."""
     grey = rng.beta(0.7, 0.75)
-    spread = 0.05 if rng.random() < 0.75 else 0.22
+    spread = rng.choice([0.02, 0.06, 0.18], p=[0.5, 0.36, 0.14])
     return np.clip(grey + rng.normal(0, spread, 3), 0.01, 1.0).astype(np.float32)
 
 
@@ -105,7 +105,7 @@ def _outdoor(rng: np.random.Generator, size: int) -> np.ndarray:
             colour = _leaf_colour(rng) if rng.random() < 0.6 else draw_colour(rng)
             _rectangle(image, (rng.uniform(-0.2, 1) * size, horizon - height), (width, height + 2), colour)
     foliage = smooth_noise(rng, size, rng.uniform(1.5, 6)) + smooth_noise(rng, size, rng.uniform(6, 25))
-    image *= (1 + np.float32(rng.uniform(0.05, 0.4)) * foliage)[..., None]
+    image *= (1 + np.float32(rng.uniform(0.05, 0.25)) * foliage)[..., None]
     return image
 
 
@@ -146,7 +146,7 @@ def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _leaf_colour(rng: np.random.Generator) -> np.ndarray:
-    return np.array([0.32, 0.42, 0.2]) * rng.uniform(0.3, 1.6) * (1 + rng.normal(0, 0.12, 3))
+    return np.array([0.36, 0.42, 0.27]) * rng.uniform(0.3, 1.6) * (1 + rng.normal(0, 0.09, 3))
 
 
 def _scalar(colour: np.ndarray) -> Colour:
@@ -160,9 +160,127 @@ def _rectangle(image: np.ndarray, corner: ArrayLike, extent: ArrayLike, colour: 
 
 
 def _ellipse(image: np.ndarray, centre: tuple[float, float], axes: tuple[float, float], colour: np.ndarray) -> None:
-    cv2.ellipse(
-        image, (int(centre[0]), int(centre[1])), (int(axes[0]), int(axes[1])), 0, 0, 360, _scalar(colour), -1
-    )
+    cv2.ellipse(image, (int(centre[0]), int(centre[1])), (int(axes[0]), int(axes[1])), 0, 0, 360, _scalar(colour), -1)
+
+
+def draw_occluder(
+    rng: np.random.Generator, kind: str, image: np.ndarray, landmarks: np.ndarray, light: np.ndarray
+) -> None:
+    """Put something in front of the face, in place.
+
+    `image` is (H, W, 3) float32 linear RGB, `landmarks` (68, 2) pixels, `light` the key light's direction (3,).
+    """
+    low, high = landmarks.min(0), landmarks.max(0)
+    layer = np.zeros((*image.shape[:2], 4), np.float32)
+    _OCCLUDERS[kind](rng, layer, image, (low + high) / 2, float((high - low).max()), light)
+    red, green, blue, alpha = cv2.split(layer)
+    clear = 1 - alpha
+    image *= cv2.merge([clear, clear, clear])
+    image += cv2.merge([red, green, blue])  # drawn with smooth edges over black, so already times alpha
+
+
+def _hand(
+    rng: np.random.Generator,
+    layer: np.ndarray,
+    image: np.ndarray,
+    centre: np.ndarray,
+    side: float,
+    light: np.ndarray,
+) -> None:
+    """Fingers from below or beside, in the face's own colour."""
+    skin = _colour_at(image, centre) * rng.uniform(0.75, 1.1)
+    angle = rng.choice([-1, 1]) * rng.uniform(0.1, 1.3)  # 0 points up
+    along = np.array([np.sin(angle), -np.cos(angle)])
+    across = np.array([-along[1], along[0]])
+    tip = centre + side * np.array([-np.sign(angle) * rng.uniform(0.15, 0.65), rng.uniform(-0.1, 0.55)])
+    thick = side * rng.uniform(0.085, 0.115)
+    palm = tip - along * side * 0.62
+    _limb(layer, palm, palm - along * side * 0.8, 3.2 * thick, skin * 0.9, light)
+    for finger in range(4):
+        base = palm + across * (finger - 1.5) * thick * 1.02
+        length = side * (0.5, 0.6, 0.57, 0.43)[finger] * rng.uniform(0.75, 1)
+        bend = across * rng.normal(0.02, 0.04) * side
+        _limb(layer, base, base + along * length + bend, thick, skin * rng.uniform(0.9, 1.05), light)
+
+
+def _strand(
+    rng: np.random.Generator,
+    layer: np.ndarray,
+    image: np.ndarray,
+    centre: np.ndarray,
+    side: float,
+    light: np.ndarray,
+) -> None:
+    """Hair blown over the face."""
+    hair = np.array([0.12, 0.08, 0.055]) * rng.uniform(0.1, 2.5) * (0.3 + _colour_at(image, centre).mean() * 2)
+    start = centre + side * np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.75, -0.5)])
+    end = centre + side * np.array([rng.uniform(-0.6, 0.6), rng.uniform(0, 0.7)])
+    middle = (start + end) / 2 + side * rng.normal(0, 0.15, 2)
+    t = np.linspace(0, 1, 14)[:, None]
+    for _ in range(rng.integers(3, 22)):
+        wander = side * rng.normal(0, [[0.02, 0.0], [0.05, 0.03], [0.08, 0.04]])
+        p0, p1, p2 = start + wander[0], middle + wander[1], end + wander[2]
+        path = (1 - t) ** 2 * p0 + 2 * t * (1 - t) * p1 + t**2 * p2
+        colour = (*(hair * rng.uniform(0.6, 1.5)).tolist(), 1.0)
+        cv2.polylines(layer, [np.rint(path * 16).astype(np.int32)], False, colour, 1, cv2.LINE_AA, 4)
+
+
+def _microphone(
+    rng: np.random.Generator,
+    layer: np.ndarray,
+    image: np.ndarray,
+    centre: np.ndarray,
+    side: float,
+    light: np.ndarray,
+) -> None:
+    """A dark stick with a round end before the mouth."""
+    tone = np.array([0.03, 0.03, 0.03]) * rng.uniform(0.5, 4)
+    tip = centre + side * np.array([rng.uniform(-0.3, 0.3), rng.uniform(0.2, 0.5)])
+    end = tip + side * np.array([rng.uniform(-0.7, 0.7), rng.uniform(0.5, 0.9)])
+    _limb(layer, tip, end, side * 0.09, tone, light)
+    _limb(layer, tip, tip + (end - tip) * 0.05, side * 0.19, tone * 1.8, light)
+
+
+def _cloth(
+    rng: np.random.Generator,
+    layer: np.ndarray,
+    image: np.ndarray,
+    centre: np.ndarray,
+    side: float,
+    light: np.ndarray,
+) -> None:
+    """A scarf or a raised collar over the chin."""
+    tone = draw_colour(rng) ** 2 * 0.7
+    level = centre[1] + side * rng.uniform(0.3, 0.5)
+    bow = side * rng.uniform(-0.1, 0.12)
+    columns = np.linspace(centre[0] - side, centre[0] + side, 15)
+    rows = level + bow * ((columns - centre[0]) / side) ** 2 + rng.normal(0, side * 0.012, 15)
+    for fold in range(6):
+        outline = np.stack([columns, rows + fold * side * 0.1], 1)
+        polygon = np.concatenate([outline, [[columns[-1], 400], [columns[0], 400]]])
+        colour = (*(tone * rng.uniform(0.6, 1.1)).tolist(), 1.0)
+        cv2.fillPoly(layer, [np.rint(polygon * 16).astype(np.int32)], colour, cv2.LINE_AA, 4)
+
+
+def _limb(
+    layer: np.ndarray, start: np.ndarray, end: np.ndarray, thick: float, colour: np.ndarray, light: np.ndarray
+) -> None:
+    """A round stick: dark at the rim, brighter on the side of the light."""
+    aside = np.array([light[0], -light[1]]) * thick
+    for size, offset, gain in ((1.0, 0.0, 0.5), (0.82, 0.05, 0.8), (0.55, 0.11, 1.0), (0.3, 0.16, 1.12)):
+        ends = [tuple(np.rint((p + aside * offset) * 16).astype(int).tolist()) for p in (start, end)]
+        shade = (*(np.asarray(colour) * gain).tolist(), 1.0)
+        cv2.line(layer, ends[0], ends[1], shade, max(1, round(thick * size)), cv2.LINE_AA, 4)
+
+
+def _colour_at(image: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(3,) the mean colour in a small window."""
+    column, row = int(place[0]), int(place[1])
+    return image[max(row - 12, 0) : row + 12, max(column - 12, 0) : column + 12].mean((0, 1))
+
+
+_OCCLUDERS = {"hand": _hand, "strand": _strand, "cloth": _cloth, "microphone": _microphone}
+OCCLUDERS = tuple(_OCCLUDERS)
 
 
 _PAINTERS: dict[str, Painter] = {

@@ -20,9 +20,13 @@ from rankpose.data.synthetic.traits import COVERED, Identity
 
 HAIR = Region(0, 336, 256, 176)
 CLOTH = Region(384, 112, 128, 128)
-NAPE = -6.2
+NAPE = -3.4
 """Rest height at which short hair ends at the back."""
 EAR_TOP = 1.4
+_BACK = shape.TEMPLATE.points[::2, 0]
+_ARC = np.cumsum(np.append(0, np.linalg.norm(np.diff(_BACK, axis=0), axis=1)))
+SPREAD = (0.5 + 0.5 * shape.COLUMNS[::2] / np.pi, _ARC / _ARC[-1])
+"""Where the columns and rows of a shell lie in the hair's texture: by angle and by arc, so that strands are even."""
 
 
 def hair_line(who: Identity, angle: Array) -> Array:
@@ -33,8 +37,9 @@ def hair_line(who: Identity, angle: Array) -> Array:
         front = front + 1.0 + 1.4 * bell(away - 0.55, 0.25)
     front = front - 0.3 * bell(away, 0.25) * (who.hair_line > 5) + 0.25 * np.sin(3 * angle + who.hair_parting * 4)
     side = who.hair_side if who.hair_style != "bald" else 1.0
-    line = front + (side - front) * smoothstep(0.85, 1.25, away)
-    notch = who.ears_bare * smoothstep(1.36, 1.48, away) * smoothstep(2.2, 2.0, away)
+    temple = np.minimum(front, 3.2)
+    line = front + (temple - front) * smoothstep(0.72, 1.02, away) + (side - temple) * smoothstep(1.14, 1.38, away)
+    notch = who.ears_bare * smoothstep(1.42, 1.52, away) * smoothstep(2.15, 1.95, away)
     line = line + (np.maximum(line, EAR_TOP) - line) * notch
     return line + (NAPE - line) * smoothstep(1.95, 2.3, away)
 
@@ -43,7 +48,7 @@ def hat_line(who: Identity, angle: Array) -> Array:
     """Rest height above which cloth covers the head."""
     away = np.abs(angle)
     if who.hair_style in ("hood", "headscarf"):
-        return 6.2 - 20 * smoothstep(0.8, 1.15, away)
+        return 6.4 - 20 * smoothstep(0.8, 1.2, away)
     front = 5.4 if who.hair_style == "beanie" else 5.0
     return front - 3.0 * smoothstep(0.6, 2.4, away)
 
@@ -53,13 +58,14 @@ def hat_line(who: Identity, angle: Array) -> Array:
 
 def paint_scalp(who: Identity, colour: Array, y: Array, angle: Array, rng: np.random.Generator) -> None:
     """Hair roots on the skin under and just beyond the shell's edge, so that hair does not end like a helmet."""
-    ragged = 0.35 * noise(rng, y.shape, (40, 1.5)) + 0.25 * noise(rng, y.shape, (30, 6))
+    ragged = 0.22 * noise(rng, y.shape, (40, 1.5)) + 0.2 * noise(rng, y.shape, (30, 6))
     line = hair_line(who, angle) + ragged * (1 + 0.8 * (who.hair_line < 5))
     roots = smoothstep(-0.45, 0.45, y - line)
-    if who.hair_style in COVERED:
+    if who.hair_style in ("cap", "beanie", "hat"):
         roots = np.maximum(roots, smoothstep(0.0, 0.4, y - hat_line(who, angle)))
-    strength = {"bald": 0.3 * (1 - who.age), "crop": 0.9}.get(who.hair_style, 0.97)
-    blend(colour, strength * roots, 0.8 * who.hair[:, None, None])
+    if who.hair_style == "bald":  # a shaved wreath
+        roots = 0.35 * (1 - who.age) * roots * smoothstep(6.5, 3.0, y) * smoothstep(1.1, 1.5, np.abs(angle))
+    blend(colour, 0.97 * roots, 0.8 * who.hair[:, None, None])
     if who.hair_style not in ("bald", "crop"):
         darken(colour, 0.25 * smoothstep(-1.1, 0.2, y - line) * smoothstep(1.0, 0.0, y - line))
 
@@ -71,7 +77,8 @@ def beard_mask(who: Identity, x: Array, y: Array, z: Array) -> Array:
     upper, lower = shape.lip_heights(who, x)
     lips = smoothstep(-0.1, 0.12, np.maximum(y - line - half - upper, line - half - lower - y))
     base = shape.nose_base_y(who)
-    lip_hair = smoothstep(base - 0.1, base - 0.45, y) * smoothstep(mouth - 1.0, mouth - 0.2, y)
+    top = base - 0.15 - 0.22 * np.maximum(side - 0.8, 0)
+    lip_hair = smoothstep(top, top - 0.35, y) * smoothstep(mouth - 1.0, mouth - 0.2, y)
     lip_hair = lip_hair * smoothstep(who.mouth_width + 1.0, who.mouth_width + 0.3, side)
     corner = bell(side - who.mouth_width - 0.45, 0.45) * smoothstep(mouth - 3.5, mouth - 1.5, y)
     corner = corner * smoothstep(mouth + 1, mouth, y)
@@ -122,14 +129,12 @@ def paint_hair(who: Identity, atlas: Array) -> None:
     size = (HAIR.height, HAIR.width)
     along = 60 * (1 - 0.93 * who.hair_curl)
     strands = (
-        0.10 * noise(rng, size, (along, 1.0)) + 0.12 * noise(rng, size, (along, 3)) + 0.12 * noise(rng, size, (90, 10))
+        0.12 * noise(rng, size, (along, 1.0)) + 0.12 * noise(rng, size, (along, 3)) + 0.08 * noise(rng, size, (90, 9))
     )
     if who.hair_curl > 0.4 or who.hair_style == "afro":
-        strands = strands + 0.18 * noise(rng, size, 4) + 0.1 * noise(rng, size, 2)
-    if who.hair_colour == "grey":
-        strands = strands * 1.5
+        strands = strands + 0.10 * noise(rng, size, (4, 3)) + 0.12 * noise(rng, size, 1.5)
     block = HAIR.of(atlas)
-    block[..., :3] = to_bytes(who.hair[:, None, None] * np.clip(1 + 1.3 * strands, 0.35, 2.0))
+    block[..., :3] = to_bytes(who.hair[:, None, None] * np.clip(1 + (1.0 - 0.5 * who.hair.mean()) * strands, 0.35, 1.8))
     block[..., 3] = 50 + 70 * (1 - who.hair_curl)
 
 
@@ -151,9 +156,9 @@ def paint_cloth(who: Identity, atlas: Array) -> None:
 def build_hair(who: Identity, scalp: Array) -> list[Patch]:
     """All patches of hair and headwear on the (rows, columns, 3) scalp."""
     rng = np.random.default_rng([who.seed, 7])
-    scalp = scalp[::1, ::2]
+    scalp = scalp[::2, ::2]
     angle = np.broadcast_to(shape.COLUMNS[::2], scalp.shape[:2])
-    y = shape.REST_Y[:, ::2]
+    y = shape.REST_Y[::2, ::2]
     outward = grid_normals(scalp, closed=True)
     style, patches = who.hair_style, []
     if style != "bald":
@@ -168,47 +173,48 @@ def build_hair(who: Identity, scalp: Array) -> list[Patch]:
     return patches
 
 
-def _hair_shell(
-    who: Identity, scalp: Array, outward: Array, y: Array, angle: Array, rng: np.random.Generator
-) -> Patch:
+def _hair_shell(who: Identity, scalp: Array, outward: Array, y: Array, angle: Array, rng: np.random.Generator) -> Patch:
     """A clumpy layer over the scalp, thin at its edge; where no hair grows it lies under the skin and is cut away."""
-    rows, columns = y.shape
+    _rows, columns = y.shape
     fringe = who.hair_line < 5
-    ragged = (0.6 if fringe else 0.3) * noise(rng, (1, columns), (1, 1.3))
+    ragged = (0.5 if fringe else 0.2) * noise(rng, (1, columns), (1, 1.7))
     line = hair_line(who, angle) + ragged
     # how far inside the hair: the line runs steeply down the temples, where height alone would overstate it
     inside = (y - line) / np.sqrt(1 + np.square(np.gradient(line, axis=1) / np.gradient(angle, axis=1) / 7.0))
     mask = smoothstep(-0.12, 0.15, inside)
     thickness = 0.35 if who.hair_style in COVERED else who.hair_thickness
     swell = (0.45 if fringe else 0.15) + smoothstep(0.0, 2.2 + 0.8 * thickness, inside)
-    clumps = 0.16 * noise(rng, (rows, columns), (14, 2.2)) + 0.18 * noise(rng, (rows, columns), (9, 7))
-    clumps += (0.1 + 0.25 * who.hair_curl) * noise(rng, (rows, columns), (2.5, 2))
-    clumps[:, -1] = clumps[:, 0]
+    lumps = 0.16 * noise(rng, y.shape, (7, 2.2)) + 0.16 * noise(rng, y.shape, (5, 7))  # clumps run down the strands
+    lumps += (0.05 + 0.2 * who.hair_curl) * noise(rng, y.shape, (2, 2))
+    lumps *= min(thickness, 1.3) * smoothstep(11.6, 9.5, y)
+    lumps[:, -1] = lumps[:, 0]
     top = smoothstep(3.0, 9.0, y)
-    clumps *= smoothstep(11.6, 9.5, y)
     volume = 0.55 + 0.55 * top * np.cos(0.5 * angle) + 0.2 * who.hair_parting * np.sin(angle) * top
     if who.hair_style == "afro":
-        volume = 0.7 + 0.4 * smoothstep(-1, 5, y)
-    volume = volume * swell
-    reach = thickness * np.clip(volume * (1 + clumps), 0.1, None) * mask - 0.4 * (1 - mask)
+        volume = 0.65 + 0.35 * smoothstep(-1, 5, y)
+    reach = np.clip(thickness * volume + lumps, 0.1, None) * swell * mask - 0.4 * (1 - mask)
+    if who.hair_style in COVERED:  # pressed flat under the cloth
+        reach -= (reach + 0.3) * smoothstep(0.1, 0.6, y - hat_line(who, angle))
     points = scalp + outward * reach[..., None]
     points[0] = points[0].mean(0)
-    return grid_patch(points, HAIR, closed=True, keep=mask > 0.02)
+    return grid_patch(points, HAIR, closed=True, keep=mask > 0.02, spread=SPREAD)
 
 
 def _sheet(
-    openings: Array, heights: Array, widths: Array, depths: Array, centre_z: Array, columns: int
-) -> tuple[Array, Array]:
-    """((R, columns, 3) sheet hanging round the head, (columns,) share of the way round); all arguments per row.
+    openings: Array, heights: Array, widths: Array, depths: Array, thick: Array, centre_z: Array, columns: int
+) -> Array:
+    """(R, columns, 3) sheet hanging round the head, `thick` off its surface but close at its front edges.
 
-    It begins at the opening angle on the one side and runs round the back to the other.
+    All arguments are per row. It begins at the opening angle on the one side and runs round the back to the other.
     """
     share = np.linspace(0, 1, columns)
     angle = openings[:, None] + share * (2 * np.pi - 2 * openings[:, None])
+    edge = 1 - smoothstep(0.0, 0.1, share) * smoothstep(1.0, 0.9, share)
+    off = thick[:, None] * (1 - 0.85 * edge * smoothstep(0.0, 0.5, openings)[:, None])
     x, z = np.sin(angle), np.cos(angle)
     z = np.where(z > 0, 0.72 * z, z)
-    points = [-widths[:, None] * x, np.broadcast_to(heights[:, None], x.shape), centre_z[:, None] + depths[:, None] * z]
-    return np.stack(points, -1), share
+    x, z = (widths[:, None] + off) * x, centre_z[:, None] + (depths[:, None] + off) * z
+    return np.stack([x, np.broadcast_to(heights[:, None], x.shape), z], -1)
 
 
 def _falling_hair(who: Identity, rng: np.random.Generator) -> Patch:
@@ -216,17 +222,21 @@ def _falling_hair(who: Identity, rng: np.random.Generator) -> Patch:
     rows, columns = 15, 45
     down = np.linspace(0, 1, rows)
     height = 6.5 + (who.hair_length - 6.5) * down
-    thick = 0.35 + 0.75 * who.hair_thickness
-    width = np.interp(height, [-24, -17, -9, -3, 4, 6.5], [9.0, 8.4, 7.2, 7.9, 7.5, 6.6]) + thick * smoothstep(-0.1, 0.3, down)
-    depth = np.interp(height, [-24, -17, -9, -3, 4, 6.5], [10.5, 9.3, 8.2, 9.4, 9.6, 8.9]) + thick * smoothstep(-0.1, 0.3, down)
-    points, _ = _sheet(np.full(rows, who.hair_opening), height, width, depth, np.full(rows, -1.0), columns)
+    thick = (0.35 + 0.75 * who.hair_thickness) * smoothstep(-0.1, 0.3, down)
+    width = np.interp(height, [-24, -17, -9, -3, 4, 6.5], [9.0, 8.4, 7.2, 7.6, 7.5, 6.6])
+    depth = np.interp(height, [-24, -17, -9, -3, 4, 6.5], [10.5, 9.3, 8.2, 9.4, 9.6, 8.9])
+    first = who.hair_opening + 0.9 * who.ears_bare  # bare ears: the hair is tucked behind them
+    opening = np.interp(down, [0, 0.3, 1], [max(1.4, first), 0.4 + 0.7 * first, first])
+    points = _sheet(opening, height, width, depth, thick, np.full(rows, -1.0), columns)
     clumps = 0.045 * noise(rng, (rows, columns), (8, 2.0)) + 0.04 * noise(rng, (rows, columns), (5, 5))
     clumps += 0.05 * who.hair_curl * noise(rng, (rows, columns), (2, 2))
     clumps *= (0.3 + 0.7 * down)[:, None]
     points[..., 0] *= 1 + clumps
     points[..., 2] += (points[..., 2] + 1) * clumps
     points[..., 1] += down[:, None] ** 2 * 0.06 * (who.hair_length - 6.5) * noise(rng, (1, columns), (1, 2.0))
-    body = smoothstep(0.25, 1.0, down)[:, None] * np.ones(columns) * smoothstep(-6.0, -15.0, who.hair_length * np.ones(1))
+    body = (
+        smoothstep(0.25, 1.0, down)[:, None] * np.ones(columns) * smoothstep(-6.0, -15.0, who.hair_length * np.ones(1))
+    )
     return grid_patch(points * [who.head_width, 1, who.head_depth], HAIR, body)
 
 
@@ -236,26 +246,30 @@ def _headwear(
     """Cap, beanie, hat, hood or headscarf."""
     style = who.hair_style
     mask = smoothstep(-0.1, 0.25, y - hat_line(who, angle))
-    thick = who.hair_thickness * (1 + 0.25 * noise(rng, y.shape, 12) * smoothstep(11.6, 9, y))
+    thick = who.hair_thickness * (1 + 0.12 * noise(rng, y.shape, (6, 9)) * smoothstep(11.6, 9, y))
     if style == "hat":
         thick = thick + 1.6 * smoothstep(5.0, 9.0, y)
     if style == "hood":
-        thick = thick + 0.8
+        thick = thick + 0.3
+    if style in ("hood", "headscarf"):  # below, the draped cloth takes over
+        mask = mask * smoothstep(3.5, 5.5, y)
     points = scalp + outward * (np.clip(thick, 0.3, None) * mask - 0.4 * (1 - mask))[..., None]
     points[0] = points[0].mean(0)
-    patches = [grid_patch(points, CLOTH, closed=True, keep=mask > 0.02)]
+    patches = [grid_patch(points, CLOTH, closed=True, keep=mask > 0.02, spread=SPREAD)]
     if style == "cap":
         patches.append(grid_patch(_brim(who, np.linspace(-1.15, 1.15, 17), 5.6, 0.25), CLOTH))
     elif style == "hat":
-        patches.append(grid_patch(_brim(who, np.linspace(-np.pi, np.pi, 41), rng.uniform(3, 7), 0.1), CLOTH, closed=True))
+        patches.append(
+            grid_patch(_brim(who, np.linspace(-np.pi, np.pi, 41), rng.uniform(3, 7), 0.1), CLOTH, closed=True)
+        )
     elif style in ("hood", "headscarf"):
         patches.append(_draped(who, loose=style == "hood"))
     return patches
 
 
 def _brim(who: Identity, angle: Array, length: float, droop: float) -> Array:
-    """(5, n, 3) a brim that reaches `length` centimetres out from the hat's edge."""
-    out = np.linspace(-0.05, 1, 5)[:, None] * length
+    """(6, n, 3) a brim that reaches `length` centimetres out from the hat's edge."""
+    out = np.linspace(-1.2, length, 6)[:, None]
     taper = np.cos(np.clip(angle * 1.3, -1.5, 1.5)) ** 0.5 if angle[-1] < 2 else np.ones_like(angle)
     line = hat_line(who, angle) + 0.1
     edge = shape.TEMPLATE.at(line, angle)
@@ -268,14 +282,14 @@ def _brim(who: Identity, angle: Array, length: float, droop: float) -> Array:
 
 def _draped(who: Identity, loose: bool) -> Patch:
     """Cloth from the head's sides to the shoulders, closed under the chin."""
-    height = np.array([5.0, 2.0, -2.0, -6.0, -9.0, -11.0, -12.2, -14.0, -17.0, -20.0])
-    opening = np.array([1.12, 1.14, 1.15, 1.1, 0.95, 0.7, 0.12, 0.0, 0.0, 0.0]) + 0.04 * loose
+    height = np.array([7.5, 5.0, 2.0, -2.0, -6.0, -9.0, -11.0, -12.2, -14.0, -17.0, -20.0])
+    opening = np.array([0.6, 0.88, 1.0, 1.06, 1.04, 0.95, 0.7, 0.05, -0.2, -0.2, -0.2]) + 0.04 * loose
     thick = who.hair_thickness + 0.5 * loose
-    width = np.array([7.5, 7.5, 7.3, 7.1, 6.8, 6.7, 6.8, 7.5, 10.0, 14.0]) + thick
-    depth = np.array([10.4, 10.2, 9.6, 8.9, 8.6, 8.6, 8.3, 8.0, 9.0, 10.0]) + thick
-    points, _ = _sheet(opening, height, width, depth, np.linspace(-0.8, -3.0, 10), 37)
-    body = np.array([0, 0, 0.05, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1])[:, None]
-    return grid_patch(points * [who.head_width, 1, who.head_depth], CLOTH, np.broadcast_to(body, (10, 37)))
+    width = np.array([6.5, 7.4, 7.5, 7.3, 7.1, 6.8, 6.7, 7.2, 8.4, 11.5, 15.5])
+    depth = np.array([8.4, 10.0, 10.2, 9.6, 8.9, 8.6, 8.8, 9.2, 9.8, 11.0, 12.0])
+    points = _sheet(opening, height, width, depth, np.full(11, thick), np.linspace(-0.8, -3.0, 11), 37)
+    body = np.array([0, 0, 0, 0.05, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1])[:, None]
+    return grid_patch(points * [who.head_width, 1, who.head_depth], CLOTH, np.broadcast_to(body, (11, 37)))
 
 
 def _ball(centre: tuple[float, float, float], radius: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from rankpose.data.synthetic import hair, parts, shape, skin
 from rankpose.data.synthetic.mesh import Mesh
 from rankpose.data.synthetic.surface import Array, Patch, drop_unused, grid_patch, join, to_bytes
-from rankpose.data.synthetic.traits import Expression, Identity, draw_expression, make_identity
+from rankpose.data.synthetic.traits import COVERED, Expression, Identity, draw_expression, make_identity
 
 __all__ = ["ATLAS", "Expression", "Identity", "build_mesh", "draw_expression", "make_identity"]
 
@@ -49,7 +49,7 @@ def _prepare(who: Identity) -> None:
     skull = shape.scalp(who)
     root = float(cache["neutral"][np.searchsorted(-shape.ROWS, 0.0), len(shape.COLUMNS) // 2, 2])
     others: list[Patch] = [*hair.build_hair(who, skull), *parts.build_torso(who), *parts.build_glasses(who, root)]
-    if who.hair_style not in ("hood", "headscarf"):
+    if not (who.hair_style in ("hood", "headscarf") or (who.hair_style in ("long", "medium") and not who.ears_bare)):
         others += parts.build_ears(who)
     cache["fixed"] = join(others)
     faces = grid_patch(cache["neutral"], skin.REGION).faces
@@ -69,7 +69,12 @@ def _hidden(who: Identity) -> Array:
     y, angle = shape.REST_Y, np.broadcast_to(shape.COLUMNS, shape.REST_Y.shape)
     if who.hair_style == "bald":
         return np.zeros(y.shape, bool)
-    return y > np.minimum(hair.hair_line(who, angle), hair.NAPE + 30) + 2.5
+    hidden = y > hair.hair_line(who, angle) + 1.2
+    if who.hair_style in ("cap", "beanie", "hat"):
+        hidden |= y > hair.hat_line(who, angle) + 0.8
+    elif who.hair_style in COVERED:
+        hidden |= np.abs(angle) > 1.6
+    return hidden | ((np.abs(angle) > 2.3) & (shape.ROWS[:, None] < -9.0))  # the last inside the neck
 
 
 def _albedo(who: Identity, face: Expression) -> Array:
@@ -79,4 +84,3 @@ def _albedo(who: Identity, face: Expression) -> Array:
     for window, colour in skin.paint_expression(who, face, who.cache["skin"]):
         block[window.rows, window.columns, :3] = to_bytes(colour)
     return atlas
-

@@ -20,16 +20,16 @@ from rankpose.data.synthetic.surface import (
 from rankpose.data.synthetic.traits import Identity
 
 EAR = Region(384, 0, 128, 112)
-TORSO = Region(256, 336, 256, 176)
+TORSO = Region(256, 336, 192, 128)
 FRAME = Region(384, 240, 32, 32)
 LENS = Region(416, 240, 32, 32)
 
 # Rings from the throat to the chest: height, half width, half depth, centre z, share that stays with the body.
 TORSO_RINGS = np.array([
     (-4.0, 4.9, 4.9, -3.0, 0.0), (-7.0, 5.0, 5.0, -3.0, 0.1), (-9.5, 5.2, 5.2, -3.0, 0.25),
-    (-11.5, 5.4, 5.4, -3.1, 0.45), (-13.5, 5.6, 5.6, -3.4, 0.65), (-15.0, 6.1, 5.9, -3.7, 0.85),
-    (-16.2, 7.2, 6.5, -4.0, 1.0), (-17.2, 9.5, 7.0, -4.3, 1.0), (-18.3, 13.0, 7.4, -4.6, 1.0),
-    (-19.8, 16.5, 7.8, -4.8, 1.0), (-22.0, 18.6, 8.6, -4.6, 1.0), (-26.0, 19.6, 9.6, -4.2, 1.0),
+    (-11.5, 5.4, 5.4, -3.1, 0.45), (-13.0, 5.7, 5.6, -3.4, 0.65), (-14.2, 6.4, 5.9, -3.7, 0.85),
+    (-15.1, 7.7, 6.5, -4.0, 1.0), (-16.0, 10.0, 7.0, -4.3, 1.0), (-17.2, 13.3, 7.4, -4.6, 1.0),
+    (-18.7, 16.6, 7.8, -4.8, 1.0), (-21.0, 18.6, 8.6, -4.6, 1.0), (-26.0, 19.6, 9.6, -4.2, 1.0),
     (-34.0, 19.8, 10.5, -4.0, 1.0),
 ])  # fmt: skip
 TORSO_COLUMNS = 33
@@ -44,13 +44,16 @@ def build_ears(who: Identity) -> list[Patch]:
     """A shell of concentric rings from the canal to the rim and round to the back of the ear, on both sides."""
     around = np.linspace(-np.pi, np.pi, 19)
     rings = np.array([0.0, 0.35, 0.62, 0.80, 0.93, 1.0, 0.92, 0.5])[:, None]
-    relief = np.array([-0.55, -0.45, 0.08, 0.05, 0.32, 0.22, -0.05, -0.7])[:, None]  # bowl, fold, groove, rim, back
+    relief = np.array([-0.50, -0.42, 0.0, -0.02, 0.2, 0.12, -0.1, -0.7])[:, None]  # bowl, fold, groove, rim, back
     forward, up = np.cos(around), np.sin(around)
-    egg = (1 - 0.4 * smoothstep(0.3, -1.0, up)) * np.where(forward > 0, 0.62, 1.0)  # slim lobe, flat front
+    egg = (1 - 0.3 * smoothstep(0.3, -1.0, up)) * np.where(forward > 0, 0.62, 1.0)  # slim lobe, flat front
     behind = -rings * 2.0 * who.ear_size * egg * forward + 0.9
     height = rings * 3.0 * who.ear_size * up
     out = relief * (1 - 0.6 * smoothstep(0.2, 1.0, forward)) - 0.25 * smoothstep(0.0, 1.0, forward)
-    turn, lean = np.radians(who.ear_angle) * (1 - 0.4 * smoothstep(0.0, -1.0, up)), 0.20  # the ear stands off and leans back
+    turn, lean = (
+        np.radians(who.ear_angle) * (1 - 0.4 * smoothstep(0.0, -1.0, up)),
+        0.20,
+    )  # the ear stands off and leans back
     x = EAR_HINGE[0] + out * np.cos(turn) + behind * np.sin(turn)
     z = EAR_HINGE[2] - behind * np.cos(turn) + out * np.sin(turn) - lean * height
     points = np.stack([x, EAR_HINGE[1] + height, z], -1)
@@ -99,10 +102,10 @@ def build_torso(who: Identity) -> list[Patch]:
 def _collar(who: Identity) -> Patch:
     """A standing ring of cloth round the neck, folded over outward; a shirt's is open in front."""
     start = 0.25 if who.collar == "shirt" else 0.0
-    round_ = np.linspace(start, 2 * np.pi - start, 29)
-    top = -12.6 if who.collar == "high" else -13.8
-    height = np.array([-16.8, top, top - 0.1, -16.0])[:, None] + 0.9 * -np.cos(round_)
-    grow = np.array([0.3, 0.35, 0.75, 1.6])[:, None]
+    round_ = np.linspace(2 * np.pi - start, start, 29)
+    top = -12.2 if who.collar == "high" else -12.9
+    height = np.array([-15.8, top, top - 0.1, -15.2])[:, None] + 0.9 * -np.cos(round_)
+    grow = np.array([0.2, 0.3, 0.65, 2.2])[:, None]
     half = (who.neck_width + 0.4 + grow) * np.ones_like(round_)
     points = np.stack([-half * np.sin(round_), height, -3.5 + half * np.cos(round_)], -1)
     patch = grid_patch(points, TORSO, 1.0)
@@ -121,13 +124,17 @@ def paint_torso(who: Identity, atlas: Array) -> None:
     layer = np.empty((3, *size), np.float32)
     layer[:] = who.skin[:, None, None] * rgb(0.97, 0.93, 0.92)
     layer *= 1 + 0.03 * noise(rng, size, 12)
-    darken(layer, 0.38 * smoothstep(-14.0, -9.5, height) * (0.6 + 0.4 * np.cos(round_)))
+    darken(layer, 0.28 * smoothstep(-14.0, -9.5, height) * (0.6 + 0.4 * np.cos(round_)))
     darken(layer, 0.12 * bell(np.abs(round_) - 0.5, 0.12) * smoothstep(-16.5, -15, height))
     if who.hair_style in ("short", "medium", "long", "fringe", "afro"):
-        blend(layer, smoothstep(-9.5, -7.5, height + 0.5 * noise(rng, size, (20, 2))) * smoothstep(2.1, 2.5, np.abs(round_)), 0.8 * who.hair[:, None, None])
-    neckline = {"crew": -15.8, "vee": -16.2, "shirt": -16.0, "high": -14.0, "bare": -19.5}[who.collar]
-    dip = {"vee": 7.0, "shirt": 3.0}.get(who.collar, 0.6) * smoothstep(0.45, 0.0, np.abs(round_))
-    worn = smoothstep(0.12, -0.12, height - neckline + dip)
+        blend(
+            layer,
+            smoothstep(-8.6, -6.4, height + 0.5 * noise(rng, size, (20, 2))) * smoothstep(2.1, 2.5, np.abs(round_)),
+            0.8 * who.hair[:, None, None],
+        )
+    neckline = {"crew": -15.0, "vee": -15.4, "shirt": -14.3, "high": -13.3, "bare": -18.5}[who.collar]
+    dip = {"vee": 6.0, "shirt": 3.0}.get(who.collar, 1.0) * np.maximum(1 - np.abs(round_) / 0.7, 0)
+    worn = smoothstep(0.2, -0.2, height - neckline + dip)
     folds = 1 + 0.07 * noise(rng, size, (12, 20)) + 0.04 * noise(rng, size, 1.3)
     darken(layer, 0.3 * smoothstep(0.9, 0.0, height - neckline + dip))
     blend(layer, worn, who.cloth[:, None, None] * folds)
@@ -160,24 +167,27 @@ def build_glasses(who: Identity, ridge_z: float) -> list[Patch]:
     if who.glasses == "sun":
         out = np.linspace(0, 1, 4)[:, None]
         x, y = middle_x + half_w * out * ring_x, middle_y + half_h * out * ring_y
-        lens = grid_patch(np.stack([x, y, depth(x)], -1)[:, ::-1], LENS, closed=True)
+        lens = grid_patch(np.stack([x, y, depth(x)], -1), LENS, closed=True)
         patches += [lens, mirrored(lens)]
     hinge = middle_x + half_w
     back = np.linspace(0, 1, 6)
     side_x = np.interp(back, [0, 0.15, 1], [hinge, 7.15, 7.7]) * who.head_width
     side_z = depth(np.array(hinge)) + back * (-2.2 - depth(np.array(hinge)))
     bar = np.array([0.25 + thick, -0.1])[:, None] + middle_y + 0.45
-    temple = grid_patch(np.stack([side_x + 0 * bar, bar + 0 * side_x, side_z + 0 * bar], -1)[:, ::-1], FRAME)
+    temple = grid_patch(np.stack([side_x + 0 * bar, bar + 0 * side_x, side_z + 0 * bar], -1), FRAME)
     span = np.linspace(-1, 1, 5) * (middle_x - half_w + 0.15)
     bar = middle_y + 0.45 + np.array([thick, -thick])[:, None]
-    bridge = grid_patch(np.stack([span + 0 * bar, bar + 0.15 * (1 - np.square(span)), depth(span) + 0.1 + 0 * bar], -1), FRAME)
+    bridge = grid_patch(
+        np.stack([span + 0 * bar, bar + 0.15 * (1 - np.square(span)), depth(span) + 0.1 + 0 * bar], -1), FRAME
+    )
     return [join([*patches, temple, mirrored(temple), bridge])]
 
 
 def paint_glasses(who: Identity, atlas: Array) -> None:
     """One colour for the frame, a gradient for the lenses."""
     frame, lens = FRAME.of(atlas), LENS.of(atlas)
-    frame[..., :3] = np.clip(who.glasses_tone * np.float32([1.1, 0.95, 0.85]) * 255, 0, 255)
+    frame[..., :3] = np.clip(who.glasses_tone * np.array([1.1, 0.95, 0.85], np.float32) * 255, 0, 255)
     frame[..., 3] = 150
-    lens[..., :3] = (20 + 45 * np.linspace(0, 1, LENS.width) * who.glasses_tone)[None, :, None]
+    down, round_ = np.linspace(0, 1, LENS.height)[:, None], np.linspace(-np.pi, np.pi, LENS.width)
+    lens[..., :3] = (22 - 14 * down * np.sin(round_))[..., None]  # lighter below
     lens[..., 3] = 230

@@ -14,7 +14,7 @@ from rankpose.data.synthetic.traits import Expression, Identity
 MOUTH_Y, NOSE_BASE_Y, CHIN_Y = -6.15, -4.3, -10.75
 SLIT = 0.5
 """Gap between the lips in rest coordinates: room in the texture for the inside of the mouth."""
-NECK_PIVOT = np.float32([0, -8.0, -3.0])
+NECK_PIVOT = np.array([0, -8.0, -3.0], np.float32)
 
 # Horizontal sections of the template, measured at the front: height, half width, front z, back z, z of the widest
 # place, squareness (2 an ellipse, less: pointed).
@@ -42,7 +42,7 @@ COLUMNS = np.concatenate([-_HALF[:0:-1], _HALF])
 
 # The jaw line as (row height, column angle) on the template, from the chin to beside the ear at eye height.
 JAW_LINE = np.array([
-    (-10.75, 0.00), (-10.7, 0.44), (-10.75, 0.75), (-10.8, 1.05), (-10.8, 1.31), (-10.65, 1.46), (-10.0, 1.52),
+    (-10.75, 0.00), (-10.7, 0.46), (-10.75, 0.75), (-10.8, 1.02), (-10.8, 1.28), (-10.65, 1.44), (-10.1, 1.52),
     (-6.9, 1.53), (-1.9, 1.52),
 ])  # fmt: skip
 
@@ -74,7 +74,7 @@ class Template:
     def locate(self, points: Array) -> Array:
         """(n, 2) fractional grid row and column of (n, 2) rest coordinates on the front of the face."""
         height, angle = points[:, 1].astype(float), np.arcsin(np.clip(points[:, 0] / 7.5, -0.95, 0.95))
-        for _ in range(8):
+        for _ in range(5):
             there = self.at(height, angle)
             height = height + points[:, 1] - there[:, 1]
             angle = np.clip(angle + (points[:, 0] - there[:, 0]) / 7.0, -1.5, 1.5)
@@ -249,7 +249,7 @@ def express(who: Identity, neutral: Array, face: Expression) -> Array:
     points = neutral.copy()
     gap = max(face.mouth_open, 0.03)
     line, half = mouth_line(who, REST_X)
-    inside = np.where(_SIDE < who.mouth_width, half / (0.5 * SLIT), 0.0)
+    inside = np.where(who.mouth_width > _SIDE, half / (0.5 * SLIT), 0.0)
     over, under = REST_Y - line, line - REST_Y
 
     # the upper edge of the slit goes to 15 % of the gap above the line, the lower one falls with the jaw

@@ -12,7 +12,7 @@ from rankpose.data.synthetic import hair, shape
 from rankpose.data.synthetic.surface import Array, Region, bell, blend, darken, noise, rgb, smoothstep
 from rankpose.data.synthetic.traits import EYE_TONES, Expression, Identity
 
-REGION = Region(0, 0, 384, 336)
+REGION = Region(0, 0, 320, 304)
 SCLERA = rgb(0.86, 0.83, 0.81)
 TEETH = rgb(0.86, 0.83, 0.76)
 MOUTH_DARK = rgb(0.15, 0.05, 0.05)
@@ -44,7 +44,8 @@ class Window:
         return layer[:, self.rows, self.columns]
 
 
-ANGLE = _per_pixel(np.broadcast_to(shape.COLUMNS, shape.REST_X.shape))
+ANGLE = _per_pixel(np.broadcast_to(shape.COLUMNS, shape.REST_X.shape))[:1]
+"""(1, width): an angle is a column."""
 REST = [_per_pixel(shape.TEMPLATE.points[..., k]) for k in range(3)]
 FRONT = _per_pixel(shape.TEMPLATE.front)
 
@@ -52,7 +53,7 @@ FRONT = _per_pixel(shape.TEMPLATE.front)
 def window(left: float, right: float, low: float, high: float) -> Window:
     """The window over a box in rest centimetres."""
     x, y, z = REST
-    inside = (x >= left) & (x <= right) & (y >= low) & (y <= high) & (z > 0)
+    inside = (x >= left) & (x <= right) & (y >= low) & (y <= high) & (z > -0.8)
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     area = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     return Window(area[0], area[1], x[area], y[area], np.abs(x[area]))
@@ -65,6 +66,11 @@ MOUTH = window(-3.9, 3.9, -9.3, -4.5)
 EYE_OF_SIDE = (window(-4.9, -1.3, -1.5, 1.8), window(1.3, 4.9, -1.5, 1.8))
 BROWS = window(-6.3, 6.3, 0.5, 4.0)
 LIPS = window(-3.2, 3.2, -8.3, -4.8)
+FACE = window(-6.8, 6.8, -10.9, 6.5)
+FACE_FRONT = FACE.of(FRONT[None])[0]
+FACE_FINE = FACE_FRONT * smoothstep(5.0, 2.5, FACE.y) * smoothstep(5.2, 3.8, FACE.side)
+"""Where the texture's pixels are small and square enough for fine grain."""
+BEARD = window(-7.2, 7.2, -11.3, -2.5)
 FOREHEAD = window(-5.5, 5.5, 2.4, 7.5)
 
 
@@ -78,14 +84,16 @@ def paint_person(who: Identity) -> Array:
     _age(who, colour, rng)
     _spots(who, colour, rng)
     _nose(who, colour)
-    hair.paint_beard(who, colour, REST[0], REST[1], REST[2], rng)
+    hair.paint_beard(who, BEARD.of(colour), BEARD.x, BEARD.y, BEARD.of(REST[2][None])[0], rng)
     hair.paint_scalp(who, colour, REST[1], ANGLE, rng)
     return colour
 
 
 def paint_expression(who: Identity, face: Expression, base: Array) -> list[tuple[Window, Array]]:
     """The windows to paint over `base` for this expression: where, and (3, h, w) float32 colour."""
-    layer = base.copy()
+    layer: Array = who.cache.setdefault("scratch", base.copy())
+    for area in (EYES, MOUTH):
+        area.of(layer)[:] = area.of(base)
     rng = np.random.default_rng([who.seed, 2])
     for eye in EYE_OF_SIDE:
         _eye(who, face, eye, eye.of(layer))
@@ -111,13 +119,16 @@ def gloss(who: Identity) -> Array:
 def _tone(who: Identity, colour: Array, rng: np.random.Generator) -> None:
     """Mottling, and blood under the skin of cheeks, nose, chin and ears."""
     size = colour.shape[1:]
-    mottle = 0.035 * noise(rng, size, 30) + 0.022 * noise(rng, size, 9) + 0.018 * noise(rng, size, 1.6) * FRONT
+    mottle = (0.012 + 0.02 * FRONT) * noise(rng, size, (14, 30)) * smoothstep(10.5, 7.0, REST[1])
+    face = FACE.of(mottle[None])[0]
+    face += FACE_FINE * (0.022 * noise(rng, face.shape, 9) + 0.018 * noise(rng, face.shape, 1.6))
     colour *= 1 + who.mottling * mottle
-    side, y = WHOLE.side, WHOLE.y
+    side, y = FACE.side, FACE.y
     cheeks = bell(side - 4.0, 1.3) * bell(y + 2.9, 1.5) + 0.6 * bell(side, 1.0) * bell(y + 3.5, 0.9)
-    blood = who.redness * (cheeks + 0.3 * bell(side, 1.5) * bell(y + 9.7, 0.8)) * FRONT
-    blush = 0.8 * who.makeup * bell(side - 4.6, 1.0) * bell(y + 2.6 - 0.4 * (side - 4.6), 0.7) * FRONT
-    colour *= 1 + (blood + blush) * rgb(0.05, -0.09, -0.08)
+    blood = who.redness * (cheeks + 0.3 * bell(side, 1.5) * bell(y + 9.7, 0.8))
+    blush = 0.8 * who.makeup * bell(side - 4.6, 1.0) * bell(y + 2.6 - 0.4 * (side - 4.6), 0.7)
+    layer = FACE.of(colour)
+    layer *= 1 + (blood + blush) * FACE_FRONT * rgb(0.05, -0.09, -0.08)
     hollow_eyes = bell(EYES.side - who.eye_spacing + 0.5, 0.9) * bell(EYES.y - who.eye_height + 0.75, 0.35)
     darken(EYES.of(colour), (0.08 + 0.12 * who.age) * hollow_eyes)
 
@@ -130,7 +141,9 @@ def _shade_form(who: Identity, colour: Array) -> None:
     by_ear = bell(side - 7.1, 0.35) * bell(y + 1.2, 2.2)
     darken(colour, 0.25 * under_chin + 0.25 * jaw_shadow + 0.15 * by_ear)
     side, up = EYES.side, EYES.y - who.eye_height
-    socket = bell(side - 2.0, 0.65) * bell(up - 0.55, 0.7) + 0.6 * bell(side - who.eye_spacing, 1.3) * bell(up - 0.6, 0.5)
+    socket = bell(side - 2.0, 0.65) * bell(up - 0.55, 0.7) + 0.6 * bell(side - who.eye_spacing, 1.3) * bell(
+        up - 0.6, 0.5
+    )
     darken(EYES.of(colour), (0.22 + 0.2 * who.eye_depth) * socket)
     side, up = MOUTH.side, MOUTH.y - shape.mouth_y(who)
     under_lip = bell(side, 1.3) * bell(up + 1.75, 0.3)
@@ -146,7 +159,7 @@ def _age(who: Identity, colour: Array, rng: np.random.Generator) -> None:
     lines = np.zeros_like(FOREHEAD.y)
     for height in (3.4, 4.3, 5.1):
         lines += rng.uniform(0.3, 1) * bell(FOREHEAD.y - height - wave - 0.012 * FOREHEAD.side**2, 0.07)
-    darken(FOREHEAD.of(colour), 0.45 * furrow * lines * smoothstep(4.6, 2.5, FOREHEAD.side))
+    darken(FOREHEAD.of(colour), 0.28 * furrow * lines * smoothstep(4.6, 2.5, FOREHEAD.side))
     away, up = EYES.side - who.eye_spacing - 1.3, EYES.y - who.eye_height
     fan = sum(bell(up - slope * away - 0.05, 0.05) for slope in (-0.55, -0.1, 0.35))
     darken(EYES.of(colour), 0.3 * furrow * fan * smoothstep(0.0, 0.2, away) * smoothstep(1.3, 0.6, away))
@@ -225,7 +238,7 @@ def _brows(who: Identity, face: Expression, layer: Array, rng: np.random.Generat
     side = BROWS.side
     middle = shape.brow_line(who, face, side)
     inner, outer = who.eye_spacing - 1.5 - 0.2 * face.frown, who.eye_spacing + 2.5
-    taper = np.interp(side, [inner, inner + 0.8, outer - 1.2, outer], [0.8, 1.0, 0.75, 0.25])
+    taper = np.interp(side, [inner, inner + 0.8, outer - 1.2, outer], [0.8, 1.0, 0.75, 0.25]).astype(np.float32)
     height = (BROWS.y - middle) / (who.brow_thickness * taper)
     ends = smoothstep(inner - 0.25, inner + 0.35, side) * smoothstep(outer + 0.15, outer - 0.6, side)
     strokes = rng.random(512).astype(np.float32)
@@ -244,7 +257,9 @@ def _brows(who: Identity, face: Expression, layer: Array, rng: np.random.Generat
 def _mouth_folds(who: Identity, face: Expression, layer: Array) -> None:
     """The folds from the nose to the mouth, deeper in a smile and with age, and the pits at the corners."""
     side, y = MOUTH.side, MOUTH.y
-    fold = bell(side - 1.55 - 0.5 * np.maximum(-3.9 - y, 0), 0.11) * smoothstep(-7.2, -6.0, y) * smoothstep(-4.4, -5.0, y)
+    fold = (
+        bell(side - 1.55 - 0.5 * np.maximum(-3.9 - y, 0), 0.11) * smoothstep(-7.2, -6.0, y) * smoothstep(-4.4, -5.0, y)
+    )
     darken(layer, (0.05 + 0.3 * who.age + 0.28 * max(face.smile, 0)) * fold)
     corner = np.hypot(side - who.mouth_width - 0.02, 1.3 * (y - shape.mouth_y(who) + 0.15))
     darken(layer, (0.25 + 0.2 * abs(face.smile)) * bell(corner, 0.2))
@@ -258,7 +273,7 @@ def _lips(who: Identity, face: Expression, layer: Array, rng: np.random.Generato
     over, under = y - line - half, line - half - y  # above the upper lip's edge, below the lower one's
     across = smoothstep(1.03, 0.93, side / who.mouth_width)
 
-    natural = who.skin[:, None, None] * rgb(0.93, 0.68 - 0.16 * who.lip_redness, 0.70 - 0.14 * who.lip_redness)
+    natural = who.skin[:, None, None] * rgb(0.92, 0.72 - 0.14 * who.lip_redness, 0.73 - 0.13 * who.lip_redness)
     stick = rgb(*rng.uniform((0.45, 0.08, 0.12), (0.85, 0.35, 0.4)))
     red = natural + who.lipstick * (stick - natural)
     wrinkles = 1 + 0.05 * rng.standard_normal(64, dtype=np.float32)[(LIPS.x * 11 + 500).astype(np.int32) % 64]

@@ -43,13 +43,21 @@ class Patch:
 
 def smoothstep(low: float | Array, high: float | Array, value: Array) -> Array:
     """0 at `low`, 1 at `high` (which may be the smaller), smooth between."""
-    t = np.clip((value - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = np.asarray((value - low) / (high - low))
+    np.clip(t, 0.0, 1.0, out=t)  # in place: this is most of the painting's time
+    rise = t * -2.0
+    rise += 3.0
+    rise *= t
+    rise *= t
+    return rise
 
 
 def bell(value: Array, width: float | Array) -> Array:
     """A Gaussian bump of height 1 and standard deviation `width`."""
-    return np.exp(-0.5 * np.square(value / width))
+    t = np.asarray(value / width)
+    t *= t
+    t *= -0.5
+    return np.exp(t, out=t)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]) -> Array:
@@ -62,12 +70,14 @@ def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[
 
 def rgb(*values: float) -> Array:
     """(3, 1, 1) float32 colour that broadcasts over a (3, height, width) layer."""
-    return np.float32(values)[:, None, None]
+    return np.array(values, np.float32)[:, None, None]
 
 
 def blend(layer: Array, mask: Array, paint: Array) -> None:
     """Lay `paint` (as from `rgb`, or a layer) over the (3, height, width) layer in place, by the mask 0..1."""
-    layer += np.clip(mask, 0.0, 1.0).astype(np.float32, copy=False) * (paint - layer)
+    change = paint - layer
+    change *= np.clip(mask, 0.0, 1.0).astype(np.float32, copy=False)
+    layer += change
 
 
 def darken(layer: Array, mask: Array) -> None:
@@ -102,23 +112,31 @@ def grid_normals(points: Array, closed: bool = False) -> Array:
     for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):  # np.cross is several times slower
         normals[..., k] = down[..., i] * right[..., j] - down[..., j] * right[..., i]
     length = np.sqrt(np.einsum("rck,rck->rc", normals, normals))
-    flat = length < 1e-7
-    if flat.any():  # a pole, or a shut mouth: any outward direction serves
-        normals[flat] = points[flat] - points.reshape(-1, 3).mean(0)
-        length[flat] = np.linalg.norm(normals[flat], axis=-1) + 1e-9
-    return normals / length[..., None]
+    normals /= np.maximum(length, 1e-9)[..., None]
+    for pole, beside in ((0, 1), (-1, -2)):
+        if length[pole].max() < 1e-7:
+            normals[pole] = normals[beside].mean(0)
+    flat = np.einsum("rck,rck->rc", normals, normals) < 0.5
+    normals[flat] += (0, 0, 1)  # the inside of a shut mouth
+    return normals / np.sqrt(np.einsum("rck,rck->rc", normals, normals))[..., None]
 
 
 def grid_patch(
-    points: Array, region: Region, body: ArrayLike = 0.0, closed: bool = False, keep: Array | None = None
+    points: Array,
+    region: Region,
+    body: ArrayLike = 0.0,
+    closed: bool = False,
+    keep: Array | None = None,
+    spread: tuple[Array, Array] | None = None,
 ) -> Patch:
     """A patch from an (R, C, 3) grid whose texture fills `region`; `keep` is an (R, C) mask of wanted points.
 
-    Triangles with no wanted corner are left out.
+    Triangles with no wanted corner are left out. `spread`: where in the region columns and rows lie, 0..1; evenly
+    unless given.
     """
     rows, columns = points.shape[:2]
     points = points.astype(np.float32)
-    across, down = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows))
+    across, down = np.meshgrid(*(spread or (np.linspace(0, 1, columns), np.linspace(0, 1, rows))))
     faces = grid_faces(rows, columns)
     if keep is not None:
         faces = faces[keep.reshape(-1)[faces].any(1)]
@@ -133,9 +151,7 @@ def drop_unused(patch: Patch) -> Patch:
     used = np.zeros(len(patch.vertices), bool)
     used[patch.faces] = True
     new_index = (np.cumsum(used) - 1).astype(np.int32)
-    return Patch(
-        patch.vertices[used], patch.normals[used], patch.uv[used], patch.body[used], new_index[patch.faces]
-    )
+    return Patch(patch.vertices[used], patch.normals[used], patch.uv[used], patch.body[used], new_index[patch.faces])
 
 
 def join(patches: list[Patch]) -> Patch:
@@ -152,5 +168,5 @@ def join(patches: list[Patch]) -> Patch:
 
 def mirrored(patch: Patch) -> Patch:
     """The patch on the other side of the face, still facing outward."""
-    flip = np.float32([-1, 1, 1])
+    flip = np.array([-1, 1, 1], np.float32)
     return Patch(patch.vertices * flip, patch.normals * flip, patch.uv, patch.body, patch.faces[:, ::-1])

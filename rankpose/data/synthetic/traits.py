@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-SKIN_TONES = np.float32(  # sRGB from light to deep
+SKIN_TONES = np.array(  # sRGB from light to deep
     [
         (0.94, 0.79, 0.71), (0.91, 0.73, 0.63), (0.86, 0.66, 0.53), (0.77, 0.56, 0.42),
         (0.64, 0.44, 0.32), (0.50, 0.33, 0.23), (0.37, 0.24, 0.17), (0.27, 0.17, 0.12),
-    ]
+    ],
+    np.float32,
 )  # fmt: skip
 HAIR_TONES: dict[str, tuple[float, float, float]] = {
     "black": (0.07, 0.06, 0.06), "dark brown": (0.15, 0.10, 0.07), "brown": (0.26, 0.17, 0.10),
@@ -142,22 +143,22 @@ class Identity:
     @property
     def skin(self) -> np.ndarray:
         """(3,) float32 sRGB colour of the skin."""
-        return np.float32([self.skin_red, self.skin_green, self.skin_blue])
+        return np.array([self.skin_red, self.skin_green, self.skin_blue], np.float32)
 
     @property
     def hair(self) -> np.ndarray:
         """(3,) float32 sRGB colour of the hair."""
-        return np.float32([self.hair_red, self.hair_green, self.hair_blue])
+        return np.array([self.hair_red, self.hair_green, self.hair_blue], np.float32)
 
     @property
     def cloth(self) -> np.ndarray:
         """(3,) float32 sRGB colour of the clothes."""
-        return np.float32([self.cloth_red, self.cloth_green, self.cloth_blue])
+        return np.array([self.cloth_red, self.cloth_green, self.cloth_blue], np.float32)
 
     @property
     def hat(self) -> np.ndarray:
         """(3,) float32 sRGB colour of the hat, hood or headscarf."""
-        return np.float32([self.hat_red, self.hat_green, self.hat_blue])
+        return np.array([self.hat_red, self.hat_green, self.hat_blue], np.float32)
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def make_identity(seed: int) -> Identity:
     skin_tone = float(rng.beta(0.9, 1.8))
     skin = _skin_colour(rng, skin_tone)
     hair_colour = _hair_colour(rng, skin_tone, age)
-    hair = np.clip(np.float32(HAIR_TONES[hair_colour]) * rng.uniform(0.7, 1.3) + rng.normal(0, 0.015, 3), 0.03, 0.92)
+    hair = np.clip(np.array(HAIR_TONES[hair_colour]) * rng.uniform(0.7, 1.3) + rng.normal(0, 0.015, 3), 0.03, 0.92)
     style = _pick(rng, FEMALE_STYLES if female else MALE_STYLES)
     made_up = female and rng.random() < 0.55
     cloth, hat = _cloth_colour(rng), _cloth_colour(rng)
@@ -255,8 +256,8 @@ def make_identity(seed: int) -> Identity:
         hair_style=style, hair_colour=hair_colour,
         hair_red=float(hair[0]), hair_green=float(hair[1]), hair_blue=float(hair[2]),
         hair_thickness=_hair_thickness(rng, style),
-        hair_line=between(2.6, 4.6) if fringed else near(7.0, 0.6),
-        hair_side=between(-3.5, 0.5), hair_length=between(-10, -5) if style == "medium" else between(-24, -12),
+        hair_line=between(2.6, 4.6) if fringed else near(7.5, 0.6),
+        hair_side=between(-1.0, 1.0) if female else between(-3.0, 0.5), hair_length=between(-10, -5) if style == "medium" else between(-24, -12),
         hair_curl=float(rng.random() ** 2), hair_opening=between(0.75, 1.35), hair_parting=between(-0.8, 0.8),
         ears_bare=float(rng.random() < (0.3 if style in ("medium", "long", "headscarf", "hood", "afro") else 0.9)),
         beard="none" if female else _pick(rng, {"none": 5, "stubble": 2.5, "full": 2, "goatee": 0.8,

@@ -1,0 +1,17 @@
+"""Where the real samples are, and small sets that tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real samples: RANKPOSE_REAL_DATA, else ../shared/data beside the project."""
+    for place in (os.environ.get("RANKPOSE_REAL_DATA"), PROJECT.parent / "shared" / "data"):
+        if place and Path(place).is_dir():
+            return Path(place)
+    pytest.skip("no real samples: neither RANKPOSE_REAL_DATA nor ../shared/data exists")

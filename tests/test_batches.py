@@ -1,0 +1,214 @@
+"""Properties of crops, augmentation and the order of batches."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from rankpose.data.augment import SurroundingsSwap, Views, face_mask, follow_pose
+from rankpose.data.crop import View, crop_matrix, outline, plain_square, warp_image, warp_points
+from rankpose.data.identity_sampler import EveryImage, IdentitySampler
+from rankpose.data.record import Record
+from rankpose.errors import DatasetError
+from rankpose.pose import euler_to_rotmat
+
+views = st.builds(
+    View,
+    scale=st.floats(1.2, 1.8),
+    zoom=st.floats(0.8, 1.2),
+    shift=st.tuples(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1)),
+    turn_deg=st.floats(-60, 60),
+    flip=st.booleans(),
+)
+SHAPE = np.random.default_rng(0).normal(size=(68, 3))
+"""Any rigid set of points will do for a head."""
+
+
+def project(pose, shape=SHAPE):
+    """Parallel projection of a head: (68, 2) pixels, y down."""
+    seen = shape @ euler_to_rotmat(torch.tensor(pose, dtype=torch.float64)).numpy().T
+    return 100 + 30 * seen[:, :2] * [1, -1]
+
+
+@given(st.tuples(*[st.floats(-60, 60)] * 3), views)
+def test_labels_follow_every_view(pose, view):
+    """The warped landmarks of a head are those of a head with the label that the view gives."""
+    warped = warp_points(project(pose), crop_matrix(project(pose), 64, view))
+    followed = follow_pose(np.array([pose]), [view])[0].tolist()
+    # a mirror image shows the mirrored head
+    shape = SHAPE * [-1, 1, 1] if view.flip else SHAPE
+    expected = project(followed, shape)
+    scale = np.linalg.norm(warped - warped.mean(0)) / np.linalg.norm(expected - expected.mean(0))
+    assert np.allclose(warped - warped.mean(0), scale * (expected - expected.mean(0)), atol=1e-2)
+
+
+@given(st.tuples(*[st.floats(-60, 60)] * 3), st.floats(-60, 60))
+def test_a_turned_head_is_cropped_as_an_upright_one_would_be(pose, turn):
+    """The face box goes around the turned landmarks: it has the same share of the crop at every turn."""
+    warped = warp_points(project(pose), crop_matrix(project(pose), 140, View(scale=1.4, turn_deg=turn)))
+    extent = (warped.max(0) - warped.min(0)).max()
+    assert extent == pytest.approx(100)
+    assert np.allclose((warped.max(0) + warped.min(0)) / 2, 69.5)
+
+
+def test_plain_crop_is_the_named_square():
+    points = np.array([[10.0, 20.0], [50.0, 40.0]])
+    left, top, side = plain_square(points, 1.4)
+    assert (left, top, side) == pytest.approx((2, 2, 56))
+    corners = warp_points(np.array([[left, top], [left + side, top + side]]), crop_matrix(points, 57, View()))
+    assert np.allclose(corners, [[-0.5, -0.5], [56.5, 56.5]])
+
+
+def test_a_box_without_landmarks_keeps_its_extent():
+    record = Record("", np.zeros(3), np.array([10.0, 20, 50, 80]), None, "")
+    points = outline(record)
+    assert np.allclose(points.min(0), [10, 20], atol=0.2)
+    assert np.allclose(points.max(0), [50, 80], atol=0.2)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 0.3, 0.1])
+def test_warped_content_lands_where_its_landmarks_land(zoom):
+    image = np.zeros((400, 400, 3), np.uint8)
+    cv2.circle(image, (230, 170), 12, (255, 255, 255), -1)
+    matrix = crop_matrix(np.array([[100.0, 100], [300, 300]]), 200, View(zoom=zoom, turn_deg=25))
+    warped = warp_image(image, matrix, 200)[..., 0].astype(float)
+    rows, columns = np.indices(warped.shape)
+    found = np.array([(columns * warped).sum(), (rows * warped).sum()]) / warped.sum()
+    assert np.allclose(found, warp_points(np.array([230.0, 170.0]), matrix), atol=0.15)
+
+
+def test_beyond_the_image_is_black_and_nothing_is_squeezed():
+    image = np.full((50, 50, 3), 255, np.uint8)
+    crop = warp_image(image, crop_matrix(np.array([[0.0, 0], [50, 50]]), 100, View(scale=2.0)), 100)
+    assert crop[:20].max() == 0
+    assert crop[30:70, 30:70].min() == 255
+
+
+def test_views_share_scale_and_flip_within_a_visit():
+    draw = Views(turn_deg=20, flip_p=0.5).draw
+    seen = set()
+    for visit in range(20):
+        first, second = (draw(np.random.default_rng(visit), np.random.default_rng(100 * visit + k)) for k in (1, 2))
+        assert (first.scale, first.flip) == (second.scale, second.flip)
+        assert first.turn_deg != second.turn_deg
+        seen.add(first.flip)
+    assert seen == {False, True}
+
+
+def test_published_views_stay_in_their_ranges():
+    view = [Views().draw(np.random.default_rng(k), np.random.default_rng(1000 + k)) for k in range(500)]
+    assert all(1.4 <= v.scale <= 1.6 and 0.99 <= v.zoom <= 1.21 and not v.flip and v.turn_deg == 0 for v in view)
+    assert max(abs(v.shift[0]) for v in view) <= 0.105
+
+
+def test_swap_keeps_the_face_and_changes_the_rest():
+    rng = np.random.default_rng(0)
+    images = np.stack([np.full((64, 64, 3), value, np.uint8) for value in (10, 250)])
+    face = 32 + 12 * np.column_stack([np.cos(np.linspace(0, 6.28, 68)), np.sin(np.linspace(0, 6.28, 68))])
+    landmarks = np.stack([face, face])
+    while True:  # until the draw gives both another's surroundings
+        swapped = SurroundingsSwap(p=1.0, grow=(1.0, 1.0))(images, landmarks, rng)
+        if swapped[0, 0, 0, 0] != 10:
+            break
+    assert swapped[0, 0, 0, 0] == 250
+    assert swapped[0, 32, 32, 0] == 10
+    assert images[0].max() == 10, "the input stays as it is"
+
+
+def test_face_mask_follows_the_landmarks():
+    angles = np.linspace(0, 2 * np.pi, 68)
+    mask = face_mask(20 + 8 * np.column_stack([np.cos(angles), np.sin(angles)]), 64, 1.0, 0.0)
+    assert mask[20, 20] == 1
+    assert mask[50, 50] == 0
+
+
+IDENTITY = np.repeat(np.arange(20), [1, 2, 3, 4, 5] * 4)
+
+
+def order(rank=0, world=1, epoch=0, start=0, **options):
+    options = {"identities_per_batch": 4, "images_per_identity": 2, "draws_per_identity": 5} | options
+    return IdentitySampler(IDENTITY, **options, seed=3, rank=rank, world_size=world, epoch=epoch, start_batch=start)
+
+
+def test_a_batch_holds_p_identities_with_k_different_images_side_by_side():
+    batches = list(order(images_per_identity=3))
+    assert len(batches) == len(order(images_per_identity=3))
+    for batch in batches:
+        assert len(batch) == 12
+        for visit in range(4):
+            rows = [draw.index for draw in batch[3 * visit : 3 * visit + 3]]
+            assert len(set(rows)) == 3
+            assert len(set(IDENTITY[rows])) == 1
+            assert len({draw.visit_seed for draw in batch[3 * visit : 3 * visit + 3]}) == 1
+            assert len({draw.image_seed for draw in batch[3 * visit : 3 * visit + 3]}) == 3
+
+
+def test_an_epoch_visits_every_identity_that_can_form_a_pair():
+    visits = np.bincount([IDENTITY[draw.index] for batch in order() for draw in batch], minlength=20) // 2
+    alone = np.bincount(IDENTITY) < 2
+    assert (visits[alone] == 0).all()
+    assert (visits[~alone] == 5).all()
+
+
+def test_every_image_of_an_identity_comes_up():
+    rows = {draw.index for epoch in range(20) for batch in order(epoch=epoch) for draw in batch}
+    assert len(rows) == (np.bincount(IDENTITY)[IDENTITY] >= 2).sum()
+
+
+def test_processes_see_disjoint_visits_of_equal_number_and_together_the_whole_epoch():
+    one = [draw for batch in order(identities_per_batch=8) for draw in batch]
+    two = [[draw for batch in order(rank, 2) for draw in batch] for rank in (0, 1)]
+    assert len(two[0]) == len(two[1])
+    assert not {draw.image_seed for draw in two[0]} & {draw.image_seed for draw in two[1]}
+    assert sorted(two[0] + two[1]) == sorted(one)
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    assert list(order(epoch=2)) == list(order(epoch=2))
+    assert list(order(epoch=2)) != list(order(epoch=3))
+    later = order()
+    later.set_epoch(2)
+    assert list(later) == list(order(epoch=2))
+
+
+def test_a_resumed_epoch_goes_on_with_the_batches_to_come():
+    assert list(order(epoch=1, start=3)) == list(order(epoch=1))[3:]
+    resumed = order(epoch=1, start=3)
+    resumed.set_epoch(1)
+    assert len(list(resumed)) == len(order()) - 3
+    resumed.set_epoch(2)
+    assert list(resumed) == list(order(epoch=2))
+
+
+def test_too_few_identities_for_a_batch_say_which_key_to_change():
+    with pytest.raises(DatasetError, match="identities_per_batch"):
+        order(identities_per_batch=1000)
+
+
+@pytest.mark.parametrize(("count", "world"), [(10, 1), (10, 2), (11, 2), (3, 4)])
+def test_evaluation_sees_every_image_with_equally_many_batches(count, world):
+    shares = [list(EveryImage(count, 4, rank, world)) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    assert {draw.index for share in shares for batch in share for draw in batch} == set(range(count))
+
+
+def test_convention_holds_on_real_annotations(real_data):
+    """Un-rotated landmarks of different people coincide under our convention, and under no other sign."""
+    from scipy.io import loadmat
+
+    def spread(signs):
+        heads = []
+        for path in sorted((real_data / "aflw2000").glob("*.mat"))[:60]:
+            fields = loadmat(path)
+            pitch, yaw, roll = np.degrees(fields["Pose_Para"][0, :3])
+            points = fields["pt3d_68"].T * [1, -1, 1]
+            points = points - points.mean(0)
+            rotation = Rotation.from_euler("XYZ", np.multiply(signs, [pitch, yaw, roll]), degrees=True).as_matrix()
+            heads.append(points @ rotation / np.linalg.norm(points) * np.sqrt(68))
+        heads = np.array(heads)
+        return np.linalg.norm(heads - heads.mean(0), axis=-1).mean()
+
+    assert spread([-1, -1, -1]) < 0.1 < 0.3 < spread([1, 1, 1])

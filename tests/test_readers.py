@@ -1,0 +1,219 @@
+"""Readers on generated stand-ins with the real layouts, and on real samples."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from rankpose.data.aflw2000 import read_aflw2000
+from rankpose.data.biwi import read_biwi, rotation_to_pose
+from rankpose.data.w300lp import photograph_of, read_300w_lp, split_300w_lp
+from rankpose.errors import DatasetError, DatasetNotFoundError
+from rankpose.pose import euler_to_rotmat
+
+
+def write_sample(stem, pose_deg=(10.0, 20.0, -5.0), field="pt2d"):
+    """An image and its annotation; the pose is yaw, pitch, roll."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(len(stem.name))
+    cv2.imwrite(f"{stem}.jpg", rng.integers(0, 255, (90, 90, 3), dtype=np.uint8))
+    yaw, pitch, roll = np.radians(pose_deg)
+    points = rng.uniform(20, 70, (3 if field == "pt3d_68" else 2, 68))
+    savemat(f"{stem}.mat", {"Pose_Para": np.array([[pitch, yaw, roll, 0, 0, 0, 1e-3]]), field: points})
+    return points[:2].T
+
+
+@pytest.fixture
+def lp(tmp_path):
+    """Six photographs with three views each, two of them mirrored as well."""
+    for number in range(6):
+        for view in range(3):
+            write_sample(tmp_path / "AFW" / f"AFW_{number}_1_{view}", (10 * view, 5, 3))
+            if number < 2:
+                write_sample(tmp_path / "AFW_Flip" / f"AFW_{number}_1_{view}", (-10 * view, 5, -3))
+    write_sample(tmp_path / "landmarks" / "no_sample_0")
+    return tmp_path
+
+
+def test_300w_lp_order_identity_and_box(lp):
+    records = read_300w_lp(lp)
+    assert len(records) == 24
+    assert len(records.identity_names) == 8
+    record = records[list(records.images).index(str(lp / "AFW" / "AFW_3_1_2.jpg"))]
+    assert record.identity == "AFW/AFW_3_1"
+    assert record.pose == pytest.approx([20, 5, 3], abs=1e-4)
+    assert record.face_box == pytest.approx([*record.landmarks.min(0), *record.landmarks.max(0)])
+
+
+def test_split_keeps_a_photograph_and_its_mirror_image_together(lp):
+    splits = split_300w_lp(lp)
+    photographs = [{photograph_of(name) for name in part.identity_names} for part in (splits.train, splits.val)]
+    photographs.append({photograph_of(name) for name in splits.test.identity_names})
+    assert sum(map(len, photographs)) == len(set.union(*photographs)) == 6
+    assert sum(map(len, (splits.train, splits.val, splits.test))) == 24
+    again = split_300w_lp(lp)
+    assert list(again.test.images) == list(splits.test.images)
+
+
+def cut_off(sample):
+    content = sample.with_suffix(".jpg").read_bytes()
+    sample.with_suffix(".jpg").write_bytes(content[: len(content) // 2])
+
+
+def no_annotation(sample):
+    sample.with_suffix(".mat").unlink()
+
+
+def no_image(sample):
+    sample.with_suffix(".jpg").unlink()
+
+
+def empty_image(sample):
+    sample.with_suffix(".jpg").write_bytes(b"")
+
+
+def malformed(sample):
+    sample.with_suffix(".mat").write_bytes(b"this is no MATLAB file, whatever its name says" * 10)
+
+
+def cut_off_annotation(sample):
+    content = sample.with_suffix(".mat").read_bytes()
+    sample.with_suffix(".mat").write_bytes(content[: len(content) // 2])
+
+
+def nan_pose(sample):
+    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.full((1, 7), np.nan), "pt2d": np.random.rand(2, 68)})
+
+
+def few_points(sample):
+    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.zeros((1, 7)), "pt2d": np.random.rand(2, 21)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (cut_off, "cut-off"),
+        (no_annotation, "no .mat"),
+        (no_image, "no image"),
+        (empty_image, "unreadable"),
+        (malformed, "malformed"),
+        (cut_off_annotation, "malformed"),
+        (nan_pose, "NaN"),
+        (few_points, "68 points"),
+    ],
+)
+def test_a_bad_file_is_named_and_counted_or_fatal(lp, damage, reason):
+    damage(lp / "AFW" / "AFW_2_1_1")
+    records = read_300w_lp(lp)
+    assert len(records) == 23
+    (reject,) = records.rejects
+    assert "AFW_2_1_1" in reject.file
+    assert reason in reject.reason
+    assert "left out 1" in records.summary()
+    with pytest.raises(DatasetError, match="AFW_2_1_1") as error:
+        read_300w_lp(lp, strict=True)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_angles_beyond_the_range_are_left_out_and_counted(lp):
+    write_sample(lp / "AFW" / "AFW_9_1_0", (120.0, 0, 0))
+    records = read_300w_lp(lp, strict=True)
+    assert len(records) == 24
+    assert "99 degrees" in records.summary()
+    assert len(read_300w_lp(lp, max_angle=None)) == 25
+
+
+@pytest.mark.parametrize("reader", [read_300w_lp, read_aflw2000, read_biwi])
+def test_missing_and_empty_folders_say_what_to_do(tmp_path, reader):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(DatasetNotFoundError) as error:
+            reader(folder)
+        message = str(error.value)
+        assert str(folder) in message
+        assert "Download" in message
+        assert "data=synthetic" in message
+        assert "\n" not in message
+
+
+def test_aflw2000_takes_its_box_from_pt3d_68(tmp_path):
+    points = write_sample(tmp_path / "image00002", (-30, 4, 2), "pt3d_68")
+    records = read_aflw2000(tmp_path)
+    assert records.pose[0] == pytest.approx([-30, 4, 2], abs=1e-4)
+    assert records.face_box[0] == pytest.approx([*points.min(0), *points.max(0)], rel=1e-5)
+
+
+def test_real_aflw2000_samples(real_data):
+    records = read_aflw2000(real_data / "aflw2000")
+    assert len(records) == 490
+    assert len(records.rejects) == 10
+    # what answering zero every time gets
+    assert np.abs(records.pose).mean() == pytest.approx(17.49, abs=0.01)
+
+
+def test_filter_keeps_1969_of_the_real_pose_list(real_data):
+    lines = (real_data / "aflw2000" / "aflw2000_poses_landmarks.txt").read_text().splitlines()
+    poses = np.array([line.split(";")[1:5] for line in lines if not line.startswith("#")], dtype=object)
+    angles = poses[:, 1:4].astype(float)
+    assert len(angles) == 2000
+    assert (np.abs(angles).max(axis=1) <= 99).sum() == 1969
+
+
+def test_real_300w_lp_sample(real_data, tmp_path):
+    for name in ("IBUG_image_008_1_0.jpg", "IBUG_image_008_1_0.mat"):
+        (tmp_path / "IBUG").mkdir(exist_ok=True)
+        shutil.copy(real_data / "300w_lp" / name, tmp_path / "IBUG" / name)
+    record = read_300w_lp(tmp_path, strict=True)[0]
+    assert record.identity == "IBUG/IBUG_image_008_1"
+    assert np.abs(record.pose).max() < 99
+    left, top, right, bottom = record.face_box
+    assert 0 < left < right < 450
+    assert 0 < top < bottom < 450
+
+
+ROTATION = euler_to_rotmat(__import__("torch").tensor([20.0, -10.0, 5.0])).double().numpy()
+
+
+@pytest.fixture
+def biwi(tmp_path):
+    """Two sequences of two frames in BIWI's layout, the head a metre away and a little to the right."""
+    calibration = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-25 0 0\n\n640 480\n"
+    for sequence in ("01", "02"):
+        folder = tmp_path / "hpdb" / sequence
+        folder.mkdir(parents=True)
+        (folder / "rgb.cal").write_text(calibration)
+        for frame in (3, 4):
+            cv2.imwrite(str(folder / f"frame_{frame:05d}_rgb.png"), np.zeros((480, 640, 3), np.uint8))
+            # BIWI's frame has y down and z away: turn ours by half a turn about x
+            half_turn = np.diag([1.0, -1.0, -1.0])
+            rows = "\n".join(" ".join(f"{v:.9f}" for v in row) for row in half_turn @ ROTATION @ half_turn)
+            (folder / f"frame_{frame:05d}_pose.txt").write_text(f"{rows}\n\n125 10 1000\n")
+    return tmp_path
+
+
+def test_biwi_boxes_lie_around_the_projected_head_centre(biwi):
+    records = read_biwi(biwi)
+    assert len(records) == 4
+    assert list(records.identity_names) == ["01", "02"]
+    left, top, right, bottom = records.face_box[0]
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((320 + 500 * 0.1, 240 + 5))
+    assert right - left == pytest.approx(75)
+
+
+def test_biwi_reading_of_a_known_frame():
+    """The rotation whose HopeNet reading is (3.291, 7.607, -1.567) gives the signs that RankPose trains against."""
+    yaw, pitch, roll = np.radians([3.291, 7.607, -1.567])
+    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
+    about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+    assert rotation_to_pose((about_z @ about_y @ about_x).T) == pytest.approx([3.291, -7.607, -1.567], abs=1e-6)
+
+
+def test_biwi_without_calibration_is_named(biwi):
+    (biwi / "hpdb" / "02" / "rgb.cal").unlink()
+    records = read_biwi(biwi)
+    assert len(records) == 2
+    assert all("rgb.cal" in reject.file for reject in records.rejects)
