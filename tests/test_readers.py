@@ -5,7 +5,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy.io import savemat
+from scipy.spatial.transform import Rotation
 
 from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.biwi import read_biwi, rotation_to_pose
@@ -173,7 +175,8 @@ def test_real_300w_lp_sample(real_data, tmp_path):
     assert 0 < top < bottom < 450
 
 
-ROTATION = euler_to_rotmat(__import__("torch").tensor([20.0, -10.0, 5.0])).double().numpy()
+POSE = [20.0, -10.0, 5.0]
+ROTATION = euler_to_rotmat(torch.tensor(POSE)).double().numpy()
 
 
 @pytest.fixture
@@ -202,14 +205,16 @@ def test_biwi_boxes_lie_around_the_projected_head_centre(biwi):
     assert right - left == pytest.approx(75)
 
 
-def test_biwi_reading_of_a_known_frame():
-    """The rotation whose HopeNet reading is (3.291, 7.607, -1.567) gives the signs that RankPose trains against."""
-    yaw, pitch, roll = np.radians([3.291, 7.607, -1.567])
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-    about_z = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    assert rotation_to_pose((about_z @ about_y @ about_x).T) == pytest.approx([3.291, -7.607, -1.567], abs=1e-6)
+def test_biwi_labels_are_the_rotation_that_was_written(biwi):
+    assert read_biwi(biwi).pose[0] == pytest.approx(POSE, abs=1e-3)
+
+
+def test_biwi_labels_are_hopenets_reading():
+    rotation = Rotation.random(random_state=0).as_matrix()
+    r = rotation.T
+    yaw = -np.arctan2(-r[2, 0], np.hypot(r[2, 1], r[2, 2]))
+    pitch, roll = np.arctan2(r[2, 1], r[2, 2]), -np.arctan2(r[1, 0], r[0, 0])
+    assert rotation_to_pose(rotation) == pytest.approx(np.degrees([yaw, pitch, roll]), abs=1e-6)
 
 
 def test_biwi_without_calibration_is_named(biwi):

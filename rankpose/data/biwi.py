@@ -6,8 +6,10 @@ Format
     * `<NN>/rgb.cal`: intrinsics 3x3, distortion, rotation 3x3 and translation (millimetres) from the depth camera to the
       colour camera, image size. The folder may be called `hpdb`, `kinect_head_pose_db` or `faces_0`.
 Labels
-    The depth camera's frame, in the reading that HopeNet began and its successors keep, with the signs of 300W-LP:
-    `01/frame_00003` is yaw 3.291, pitch -7.607, roll -1.567.
+    The depth camera's frame. The angles that HopeNet read from the rotation, and that FSA-Net and others test against, are
+    the project's own convention once the camera's frame (y down, z away) is turned to ours (y up, z towards the camera):
+    `01/frame_00003` is yaw 3.291, pitch 7.607, roll -1.567. RankPose's own code negates the pitch; its lists follow other
+    signs than 300W-LP's annotations.
 Boxes
     The set has none. Here the head's centre is projected into the colour image and a box of fixed metric size is put around
     it: every frame gets one, and no detector is needed.
@@ -23,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rankpose.data.annotation import check_whole
 from rankpose.data.record import BadFile, Records, not_found, read_records
+from rankpose.pose import rotmat_to_euler
 
 NAME = "BIWI"
 HOW = (
@@ -34,6 +38,8 @@ HOW = (
 )
 FACE_WIDTH_MM = 150.0
 """Width and height of the box around the head's centre: about the extent of 68 landmarks on a grown-up's head."""
+FLIP_Y_AND_Z = np.diag([1.0, -1.0, -1.0])
+"""From a frame with y down and z away from the camera to one with y up and z towards it, and back."""
 INNER_FOLDERS = ("hpdb", "kinect_head_pose_db", "faces_0")
 
 
@@ -91,12 +97,9 @@ def read_pose(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rotation_to_pose(rotation: np.ndarray) -> np.ndarray:
-    """BIWI's rotation (3, 3) to (yaw, pitch, roll) in degrees, HopeNet's reading with the signs of 300W-LP."""
-    r = rotation.T
-    roll = -np.arctan2(r[1, 0], r[0, 0])
-    yaw = -np.arctan2(-r[2, 0], np.hypot(r[2, 1], r[2, 2]))
-    pitch = np.arctan2(r[2, 1], r[2, 2])
-    return np.degrees([yaw, -pitch, roll])
+    """BIWI's rotation (3, 3) to (yaw, pitch, roll) in degrees, in the project's convention; equals HopeNet's reading."""
+    ours = FLIP_Y_AND_Z @ rotation @ FLIP_Y_AND_Z
+    return rotmat_to_euler(torch.from_numpy(ours)).numpy()
 
 
 def read_biwi(root: str | Path, max_angle: float | None = 99.0, strict: bool = False) -> Records:

@@ -38,10 +38,12 @@ def hair_line(who: Identity, angle: Array) -> Array:
     front = front - 0.3 * bell(away, 0.25) * (who.hair_line > 5) + 0.25 * np.sin(3 * angle + who.hair_parting * 4)
     side = who.hair_side if who.hair_style != "bald" else 1.0
     temple = np.minimum(front, 3.2)
-    line = front + (temple - front) * smoothstep(0.72, 1.02, away) + (side - temple) * smoothstep(1.14, 1.38, away)
+    line: Array = front + (temple - front) * smoothstep(0.72, 1.02, away)
+    line += (side - temple) * smoothstep(1.14, 1.38, away)
     notch = who.ears_bare * smoothstep(1.42, 1.52, away) * smoothstep(2.15, 1.95, away)
     line = line + (np.maximum(line, EAR_TOP) - line) * notch
-    return line + (NAPE - line) * smoothstep(1.95, 2.3, away)
+    line += (NAPE - line) * smoothstep(1.95, 2.3, away)
+    return line
 
 
 def hat_line(who: Identity, angle: Array) -> Array:
@@ -64,7 +66,8 @@ def paint_scalp(who: Identity, colour: Array, y: Array, angle: Array, rng: np.ra
     if who.hair_style in ("cap", "beanie", "hat"):
         roots = np.maximum(roots, smoothstep(0.0, 0.4, y - hat_line(who, angle)))
     if who.hair_style == "bald":  # a shaved wreath
-        roots = 0.35 * (1 - who.age) * roots * smoothstep(6.5, 3.0, y) * smoothstep(1.1, 1.5, np.abs(angle))
+        wreath = smoothstep(6.5, 3.0, y) * smoothstep(1.1, 1.5, np.abs(angle))
+        roots = 0.3 * (1 - who.age) * wreath * smoothstep(-1.5, 1.5, y - line)
     blend(colour, 0.97 * roots, 0.8 * who.hair[:, None, None])
     if who.hair_style not in ("bald", "crop"):
         darken(colour, 0.25 * smoothstep(-1.1, 0.2, y - line) * smoothstep(1.0, 0.0, y - line))
@@ -76,6 +79,7 @@ def beard_mask(who: Identity, x: Array, y: Array, z: Array) -> Array:
     line, half = shape.mouth_line(who, x)
     upper, lower = shape.lip_heights(who, x)
     lips = smoothstep(-0.1, 0.12, np.maximum(y - line - half - upper, line - half - lower - y))
+    lips = np.maximum(lips, smoothstep(who.mouth_width - 0.1, who.mouth_width + 0.15, side))
     base = shape.nose_base_y(who)
     top = base - 0.15 - 0.22 * np.maximum(side - 0.8, 0)
     lip_hair = smoothstep(top, top - 0.35, y) * smoothstep(mouth - 1.0, mouth - 0.2, y)
@@ -91,16 +95,19 @@ def beard_mask(who: Identity, x: Array, y: Array, z: Array) -> Array:
         "moustache": lip_hair,
         "goatee": np.maximum(np.maximum(lip_hair, corner), chin),
     }.get(who.beard, np.maximum(np.maximum(lip_hair, cheeks), np.maximum(corner, chin)))
-    return grown * lips * smoothstep(-1.5, 0.5, z)
+    mask: Array = grown * lips * smoothstep(-1.5, 0.5, z)
+    return mask
 
 
-def paint_beard(who: Identity, colour: Array, x: Array, y: Array, z: Array, rng: np.random.Generator) -> None:
-    """Stubble as a bluish cast with dots, longer beards as strands."""
+def paint_beard(
+    who: Identity, colour: Array, x: Array, y: Array, z: Array, grain: Array, rng: np.random.Generator
+) -> None:
+    """Stubble as a bluish cast with dots (`grain`, unit deviation), longer beards as strands."""
     if who.beard == "none":
         return
     mask = beard_mask(who, x, y, z)
     skin, tone = who.skin[:, None, None], who.hair[:, None, None] * (0.85 if who.hair.mean() < 0.55 else 0.95)
-    fine = noise(rng, x.shape, 1.4)
+    fine = grain
     if who.beard == "stubble":
         blend(colour, mask * who.beard_density * (0.42 + 0.2 * fine), 0.6 * tone + 0.25 * skin)
     else:
@@ -120,7 +127,8 @@ def grow_beard(who: Identity, points: Array) -> Array:
         length = who.beard_length * (0.45 + 0.55 * smoothstep(-6.5, -9.5, shape.REST_Y))
         lumps = 1 + 0.2 * noise(np.random.default_rng([who.seed, 4]), mask.shape, 3)
         who.cache["beard volume"] = (away * (length * lumps * mask)[..., None]).astype(np.float32)
-    return points + who.cache["beard volume"]
+    bearded: Array = points + who.cache["beard volume"]
+    return bearded
 
 
 def paint_hair(who: Identity, atlas: Array) -> None:
@@ -181,7 +189,7 @@ def _hair_shell(who: Identity, scalp: Array, outward: Array, y: Array, angle: Ar
     line = hair_line(who, angle) + ragged
     # how far inside the hair: the line runs steeply down the temples, where height alone would overstate it
     inside = (y - line) / np.sqrt(1 + np.square(np.gradient(line, axis=1) / np.gradient(angle, axis=1) / 7.0))
-    mask = smoothstep(-0.12, 0.15, inside)
+    mask, sunk = smoothstep(-0.05, 0.45, inside), np.clip(0.5 * inside, -0.5, 0.0)  # it dives where no hair grows
     thickness = 0.35 if who.hair_style in COVERED else who.hair_thickness
     swell = (0.45 if fringe else 0.15) + smoothstep(0.0, 2.2 + 0.8 * thickness, inside)
     lumps = 0.16 * noise(rng, y.shape, (7, 2.2)) + 0.16 * noise(rng, y.shape, (5, 7))  # clumps run down the strands
@@ -192,12 +200,12 @@ def _hair_shell(who: Identity, scalp: Array, outward: Array, y: Array, angle: Ar
     volume = 0.55 + 0.55 * top * np.cos(0.5 * angle) + 0.2 * who.hair_parting * np.sin(angle) * top
     if who.hair_style == "afro":
         volume = 0.65 + 0.35 * smoothstep(-1, 5, y)
-    reach = np.clip(thickness * volume + lumps, 0.1, None) * swell * mask - 0.4 * (1 - mask)
+    reach = np.clip(thickness * volume + lumps, 0.1, None) * swell * mask + sunk
     if who.hair_style in COVERED:  # pressed flat under the cloth
         reach -= (reach + 0.3) * smoothstep(0.1, 0.6, y - hat_line(who, angle))
     points = scalp + outward * reach[..., None]
     points[0] = points[0].mean(0)
-    return grid_patch(points, HAIR, closed=True, keep=mask > 0.02, spread=SPREAD)
+    return grid_patch(points, HAIR, closed=True, keep=inside > 0, spread=SPREAD)
 
 
 def _sheet(
@@ -212,7 +220,7 @@ def _sheet(
     edge = 1 - smoothstep(0.0, 0.1, share) * smoothstep(1.0, 0.9, share)
     off = thick[:, None] * (1 - 0.85 * edge * smoothstep(0.0, 0.5, openings)[:, None])
     x, z = np.sin(angle), np.cos(angle)
-    z = np.where(z > 0, 0.72 * z, z)
+    z = np.where(z > 0, 0.86 * z, z)  # the face is nearer to the axis than the back of the head
     x, z = (widths[:, None] + off) * x, centre_z[:, None] + (depths[:, None] + off) * z
     return np.stack([x, np.broadcast_to(heights[:, None], x.shape), z], -1)
 
@@ -245,17 +253,18 @@ def _headwear(
 ) -> list[Patch]:
     """Cap, beanie, hat, hood or headscarf."""
     style = who.hair_style
-    mask = smoothstep(-0.1, 0.25, y - hat_line(who, angle))
+    inside = y - hat_line(who, angle)
     thick = who.hair_thickness * (1 + 0.12 * noise(rng, y.shape, (6, 9)) * smoothstep(11.6, 9, y))
     if style == "hat":
         thick = thick + 1.6 * smoothstep(5.0, 9.0, y)
     if style == "hood":
         thick = thick + 0.3
     if style in ("hood", "headscarf"):  # below, the draped cloth takes over
-        mask = mask * smoothstep(3.5, 5.5, y)
-    points = scalp + outward * (np.clip(thick, 0.3, None) * mask - 0.4 * (1 - mask))[..., None]
+        inside = np.minimum(inside, y - 4.0)
+    reach = np.clip(thick, 0.3, None) * smoothstep(-0.05, 0.3, inside) + np.clip(0.7 * inside, -0.5, 0.0)
+    points = scalp + outward * reach[..., None]
     points[0] = points[0].mean(0)
-    patches = [grid_patch(points, CLOTH, closed=True, keep=mask > 0.02, spread=SPREAD)]
+    patches = [grid_patch(points, CLOTH, closed=True, keep=inside > 0, spread=SPREAD)]
     if style == "cap":
         patches.append(grid_patch(_brim(who, np.linspace(-1.15, 1.15, 17), 5.6, 0.25), CLOTH))
     elif style == "hat":

@@ -4,11 +4,22 @@ Nothing here comes from a scanned or licensed face model: every proportion is a 
 68 landmarks are points on the surface that those numbers make.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from rankpose.data.synthetic import hair, parts, shape, skin
 from rankpose.data.synthetic.mesh import Mesh
-from rankpose.data.synthetic.surface import Array, Patch, drop_unused, grid_patch, join, to_bytes
+from rankpose.data.synthetic.surface import (
+    Array,
+    Patch,
+    drop_unused,
+    grid_normals,
+    grid_patch,
+    join,
+    to_bytes,
+    used_vertices,
+)
 from rankpose.data.synthetic.traits import COVERED, Expression, Identity, draw_expression, make_identity
 
 __all__ = ["ATLAS", "Expression", "Identity", "build_mesh", "draw_expression", "make_identity"]
@@ -28,9 +39,14 @@ def build_mesh(identity: Identity, expression: Expression) -> Mesh:
     neutral: Array = cache["neutral"]
     bare = shape.express(identity, neutral, expression)
     landmarks = shape.sample_grid(bare, shape.landmark_places(identity, expression))
-    face = grid_patch(hair.grow_beard(identity, bare), skin.REGION, closed=True)
-    face.faces = cache["visible faces"]
-    whole = join([drop_unused(face), cache["fixed"]])
+    points = hair.grow_beard(identity, bare)
+    shown: Array = cache["shown"]
+    face = replace(
+        cache["face"],
+        vertices=points.reshape(-1, 3)[shown],
+        normals=grid_normals(points, closed=True).reshape(-1, 3)[shown],
+    )
+    whole = join([face, cache["fixed"]])
     return Mesh(
         vertices=whole.vertices,
         normals=whole.normals,
@@ -52,8 +68,10 @@ def _prepare(who: Identity) -> None:
     if not (who.hair_style in ("hood", "headscarf") or (who.hair_style in ("long", "medium") and not who.ears_bare)):
         others += parts.build_ears(who)
     cache["fixed"] = join(others)
-    faces = grid_patch(cache["neutral"], skin.REGION).faces
-    cache["visible faces"] = faces[~_hidden(who).reshape(-1)[faces].all(1)]
+    face = grid_patch(cache["neutral"], skin.REGION)
+    face.faces = face.faces[~_hidden(who).reshape(-1)[face.faces].all(1)]
+    cache["shown"] = used_vertices(face.faces, len(face.vertices))[0]
+    cache["face"] = drop_unused(face)
     atlas = np.full((ATLAS, ATLAS, 4), 128, np.uint8)
     for paint in (hair.paint_hair, hair.paint_cloth, parts.paint_ears, parts.paint_torso, parts.paint_glasses):
         paint(who, atlas)
@@ -69,12 +87,13 @@ def _hidden(who: Identity) -> Array:
     y, angle = shape.REST_Y, np.broadcast_to(shape.COLUMNS, shape.REST_Y.shape)
     if who.hair_style == "bald":
         return np.zeros(y.shape, bool)
-    hidden = y > hair.hair_line(who, angle) + 1.2
+    hidden: Array = y > hair.hair_line(who, angle) + 1.2
     if who.hair_style in ("cap", "beanie", "hat"):
         hidden |= y > hair.hat_line(who, angle) + 0.8
     elif who.hair_style in COVERED:
         hidden |= np.abs(angle) > 1.6
-    return hidden | ((np.abs(angle) > 2.3) & (shape.ROWS[:, None] < -9.0))  # the last inside the neck
+    hidden |= (np.abs(angle) > 2.3) & (shape.ROWS[:, None] < -9.0)  # inside the neck
+    return hidden
 
 
 def _albedo(who: Identity, face: Expression) -> Array:

@@ -32,7 +32,7 @@ TORSO_RINGS = np.array([
     (-18.7, 16.6, 7.8, -4.8, 1.0), (-21.0, 18.6, 8.6, -4.6, 1.0), (-26.0, 19.6, 9.6, -4.2, 1.0),
     (-34.0, 19.8, 10.5, -4.0, 1.0),
 ])  # fmt: skip
-TORSO_COLUMNS = 33
+TORSO_COLUMNS = 29
 EAR_HINGE = (7.05, -1.5, -0.3)
 """Where the middle of the ear meets the head."""
 
@@ -69,7 +69,7 @@ def paint_ears(who: Identity, atlas: Array) -> None:
     layer = np.empty((3, EAR.height, EAR.width), np.float32)
     layer[:] = who.skin[:, None, None] * rgb(0.97, 0.86, 0.84)
     darken(layer, 0.30 * bell(inward - 4.0, 0.4) * smoothstep(-0.9, 0.1, np.sin(around)))
-    darken(layer, 0.45 * smoothstep(5.2, 6.4, inward) + 0.25 * smoothstep(1.5, 0.0, inward) + 0 * around)
+    darken(layer, 0.45 * smoothstep(5.2, 6.4, inward) + 0.25 * smoothstep(1.5, 0.0, inward))
     layer *= 1 + 0.08 * bell(inward - 2.6, 0.5)
     block[..., :3] = to_bytes(layer)
     block[..., 3] = 60
@@ -80,7 +80,7 @@ def paint_ears(who: Identity, atlas: Array) -> None:
 
 def build_torso(who: Identity) -> list[Patch]:
     """Neck, trapezius and shoulders in one loft, and a collar."""
-    rings = np.stack([np.interp(np.linspace(0, 12, 22), np.arange(13), column) for column in TORSO_RINGS.T], -1)
+    rings = np.stack([np.interp(np.linspace(0, 12, 19), np.arange(13), column) for column in TORSO_RINGS.T], -1)
     height, half, depth, centre, body = rings.T
     neck = smoothstep(-17.5, -14.0, height)
     half = half * np.where(neck > 0, 1 + (who.neck_width / 5.7 - 1) * neck, 1)
@@ -157,7 +157,8 @@ def build_glasses(who: Identity, ridge_z: float) -> list[Patch]:
     thick, half_w, half_h = who.glasses_thickness, who.glasses_width, who.glasses_height
 
     def depth(x: Array) -> Array:
-        return ridge_z + 0.55 - 0.045 * np.square(x)
+        z: Array = ridge_z + 0.55 - 0.045 * np.square(x)
+        return z
 
     tube = np.linspace(0, 2 * np.pi, 5)[:, None]
     x = middle_x + (half_w + thick * np.cos(tube)) * ring_x
@@ -174,11 +175,11 @@ def build_glasses(who: Identity, ridge_z: float) -> list[Patch]:
     side_x = np.interp(back, [0, 0.15, 1], [hinge, 7.15, 7.7]) * who.head_width
     side_z = depth(np.array(hinge)) + back * (-2.2 - depth(np.array(hinge)))
     bar = np.array([0.25 + thick, -0.1])[:, None] + middle_y + 0.45
-    temple = grid_patch(np.stack([side_x + 0 * bar, bar + 0 * side_x, side_z + 0 * bar], -1), FRAME)
+    temple = grid_patch(np.stack(np.broadcast_arrays(side_x, bar, side_z), -1), FRAME)
     span = np.linspace(-1, 1, 5) * (middle_x - half_w + 0.15)
     bar = middle_y + 0.45 + np.array([thick, -thick])[:, None]
     bridge = grid_patch(
-        np.stack([span + 0 * bar, bar + 0.15 * (1 - np.square(span)), depth(span) + 0.1 + 0 * bar], -1), FRAME
+        np.stack(np.broadcast_arrays(span, bar + 0.15 * (1 - np.square(span)), depth(span) + 0.1), -1), FRAME
     )
     return [join([*patches, temple, mirrored(temple), bridge])]
 

@@ -14,14 +14,13 @@ from rankpose.data.synthetic.traits import Expression, Identity
 MOUTH_Y, NOSE_BASE_Y, CHIN_Y = -6.15, -4.3, -10.75
 SLIT = 0.5
 """Gap between the lips in rest coordinates: room in the texture for the inside of the mouth."""
-NECK_PIVOT = np.array([0, -8.0, -3.0], np.float32)
 
 # Horizontal sections of the template, measured at the front: height, half width, front z, back z, z of the widest
 # place, squareness (2 an ellipse, less: pointed).
 SECTIONS = np.array([
     (11.7, 0.0, -1.2, -1.2, -1.2, 2.0), (11.5, 2.3, 1.6, -4.2, -1.2, 2.0), (10.8, 4.3, 4.0, -6.6, -1.2, 2.0),
     (9.4, 6.1, 6.3, -8.7, -1.2, 2.05), (7.6, 7.2, 7.9, -10.0, -1.2, 2.1), (5.5, 7.6, 8.75, -10.6, -1.2, 2.15),
-    (3.5, 7.55, 9.05, -10.7, -1.0, 2.25), (1.9, 7.35, 9.0, -10.5, -0.8, 2.3), (0.0, 7.1, 8.3, -10.1, -0.6, 2.15),
+    (3.5, 7.55, 9.05, -10.7, -1.0, 2.25), (1.9, 7.35, 8.95, -10.5, -0.8, 2.3), (0.0, 7.1, 8.3, -10.1, -0.6, 2.15),
     (-2.0, 7.0, 8.4, -9.4, -0.4, 2.1), (-4.3, 6.95, 8.75, -8.7, -0.2, 2.0), (-6.5, 6.85, 8.8, -8.0, 0.0, 1.85),
     (-8.4, 6.75, 8.5, -7.4, 0.2, 1.7), (-9.8, 6.5, 8.4, -7.0, 0.4, 1.58), (-10.45, 6.25, 8.05, -6.8, 0.4, 1.53),
     (-10.8, 5.9, 7.5, -6.7, 0.4, 1.53), (-11.0, 5.0, 6.2, -5.5, 0.6, 1.7), (-11.15, 3.4, 4.2, -3.5, 0.8, 2.0),
@@ -31,9 +30,9 @@ SECTIONS = np.array([
 LIFT_SLOPE, LIFT_BEND, LIFT_LIMIT = 0.40, 0.14, 8.0
 
 ROWS = np.concatenate([
-    [11.7, 11.55, 11.2, 10.6, 9.9], np.linspace(9.0, 3.4, 10), np.linspace(2.9, 1.2, 6), np.linspace(0.9, -1.0, 11),
-    np.linspace(-1.35, -3.0, 5), np.linspace(-3.25, -4.55, 8), np.linspace(-4.85, -7.5, 17),
-    np.linspace(-7.85, -10.45, 8), [-10.65, -10.8, -10.9, -11.0, -11.15, -11.2],
+    [11.7, 11.55, 11.2, 10.6, 9.9], np.linspace(9.0, 3.5, 8), np.linspace(2.9, 1.2, 6), np.linspace(0.9, -1.0, 10),
+    np.linspace(-1.35, -3.0, 5), np.linspace(-3.25, -4.55, 8), np.linspace(-4.85, -7.5, 15),
+    np.linspace(-7.9, -10.45, 7), [-10.65, -10.8, -10.9, -11.0, -11.15, -11.2],
 ])  # fmt: skip
 """Heights of the mesh's rows at the front: dense at eyes, nostrils and lips."""
 _HALF = np.concatenate([np.linspace(0, 0.65, 19), np.linspace(0.74, 1.57, 10), np.linspace(1.74, np.pi, 8)])
@@ -42,8 +41,8 @@ COLUMNS = np.concatenate([-_HALF[:0:-1], _HALF])
 
 # The jaw line as (row height, column angle) on the template, from the chin to beside the ear at eye height.
 JAW_LINE = np.array([
-    (-10.75, 0.00), (-10.7, 0.46), (-10.75, 0.75), (-10.8, 1.02), (-10.8, 1.28), (-10.65, 1.44), (-10.1, 1.52),
-    (-6.9, 1.53), (-1.9, 1.52),
+    (-10.75, 0.00), (-10.75, 0.45), (-10.75, 0.75), (-10.8, 1.02), (-10.8, 1.28), (-10.65, 1.44), (-10.1, 1.52),
+    (-6.9, 1.52), (-2.0, 1.50),
 ])  # fmt: skip
 
 
@@ -97,7 +96,8 @@ def sample_grid(grid: Array, place: Array) -> Array:
     corner = np.minimum(place.astype(int), np.array(grid.shape[:2]) - 2)
     (r, c), (fr, fc) = corner.T, (place - corner).T[..., None]
     top = grid[r, c] * (1 - fc) + grid[r, c + 1] * fc
-    return top * (1 - fr) + (grid[r + 1, c] * (1 - fc) + grid[r + 1, c + 1] * fc) * fr
+    points: Array = top * (1 - fr) + (grid[r + 1, c] * (1 - fc) + grid[r + 1, c + 1] * fc) * fr
+    return points
 
 
 # --- where the features are, in rest coordinates ------------------------------------------------------------------
@@ -182,13 +182,16 @@ def _eye_relief(who: Identity) -> Array:
     ball = (0.95 + 0.3 * who.eye_depth) * bell(away - 0.05, 0.95) * bell(up - 0.05, 0.6)
     lid_fold = 0.10 * bell(away, 1.0) * bell(up - 0.75, 0.18)
     bag = 0.12 * (0.4 + who.age) * bell(away, 0.9) * bell(up + 0.95, 0.3)
-    return ball + lid_fold + bag - socket
+    inner_corner = 0.25 * bell(away + 1.25, 0.4) * bell(up, 0.4)
+    forward: Array = ball + lid_fold + bag - socket - inner_corner
+    return forward
 
 
 def _forehead_relief(who: Identity) -> Array:
     ridge = (0.25 + who.brow_ridge) * bell(_SIDE - 2.6, 1.9) * bell(REST_Y - who.eye_height - 1.9, 0.75)
     glabella = 0.15 * bell(REST_X, 1.2) * bell(REST_Y - 2.0, 0.8)
-    return ridge + glabella
+    forward: Array = ridge + glabella
+    return forward
 
 
 def _cheek_relief(who: Identity) -> Array:
@@ -196,7 +199,8 @@ def _cheek_relief(who: Identity) -> Array:
     hollow = (0.15 - 0.4 * who.fullness) * bell(_SIDE - 4.6, 1.3) * bell(REST_Y + 5.6, 1.6)
     beside_nose = 0.25 * bell(_SIDE - 1.9, 0.6) * bell(REST_Y + 2.6, 1.2)
     fold = (0.12 + 0.3 * who.age) * bell(_SIDE - 2.0 + 0.35 * (REST_Y + 4.6), 0.32) * bell(REST_Y + 4.9, 0.9)
-    return bone - hollow - beside_nose - fold
+    forward: Array = bone - hollow - beside_nose - fold
+    return forward
 
 
 def _nose_relief(who: Identity) -> Array:
@@ -214,10 +218,11 @@ def _nose_relief(who: Identity) -> Array:
     width = who.nose_width * np.interp(along, [0, 0.35, 0.7, 0.85, 1.0], [0.75, 0.72, 0.85, 0.95, 0.85])
     section = np.exp(-np.power(_SIDE / width, 2.3))
     flare = 1.22 * who.nose_width
-    wing = 1.0 * bell(_SIDE - flare, 0.36) * bell(along - 0.85, 0.065)
+    wing = 1.0 * bell(_SIDE - flare, 0.36) * bell(along - 0.84, 0.06)
     wing += 0.45 * bell(_SIDE - 0.8 * flare, 0.4) * bell(along - 0.75, 0.12)
     nostril = 0.35 * bell(_SIDE - 0.62 * who.nose_width, 0.25) * bell(along - 0.965, 0.035)
-    return ridge * section + wing * (1 - section * 0.6) - nostril
+    forward: Array = ridge * section + wing * (1 - section * 0.6) - nostril
+    return forward
 
 
 def _lip_relief(who: Identity) -> Array:
@@ -226,19 +231,21 @@ def _lip_relief(who: Identity) -> Array:
     over, under = REST_Y - line - half, line - half - REST_Y
     inside = smoothstep(1.05, 0.8, _SIDE / who.mouth_width)
     muzzle = 0.40 * bell(REST_X, 2.0) * bell(REST_Y - mouth_y(who) - 0.4, 1.5)
-    swell_up = (0.52 + who.lips_forward) * bell(over - 0.75 * upper, 0.42 * upper + 0.1)
-    swell_low = (0.58 + who.lips_forward) * bell(under - 0.62 * lower, 0.38 * lower + 0.1)
+    swell_up = (0.52 + who.lips_forward) * bell(over - 0.85 * upper, 0.42 * upper + 0.1)
+    swell_low = (0.58 + who.lips_forward) * bell(under - 0.72 * lower, 0.38 * lower + 0.1)
     gap = smoothstep(0.0, -0.12, np.maximum(over, under))
     philtrum = 0.08 * bell(REST_X, 0.25) * bell(REST_Y - 0.5 * (nose_base_y(who) + mouth_y(who) + 0.6), 0.4)
     corner = 0.22 * bell(_SIDE - who.mouth_width - 0.1, 0.45) * bell(REST_Y - line, 0.5)
-    return muzzle + inside * (np.maximum(swell_up, swell_low) - 0.35 * gap) - philtrum - corner
+    forward: Array = muzzle + inside * (np.maximum(swell_up, swell_low) - 0.35 * gap) - philtrum - corner
+    return forward
 
 
 def _chin_relief(who: Identity) -> Array:
     middle = mouth_y(who)
     groove = 0.45 * bell(REST_X, 1.7) * bell(REST_Y - middle + 2.0, 0.5)
     pad = 0.45 * bell(REST_X, 1.5) * bell(REST_Y + 9.6, 0.75)
-    return pad - groove
+    forward: Array = pad - groove
+    return forward
 
 
 # --- expression ---------------------------------------------------------------------------------------------------

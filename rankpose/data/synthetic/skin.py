@@ -50,6 +50,13 @@ REST = [_per_pixel(shape.TEMPLATE.points[..., k]) for k in range(3)]
 FRONT = _per_pixel(shape.TEMPLATE.front)
 
 
+def _blotches(rng: np.random.Generator, cell: float) -> Array:
+    """(height, width) float32 noise of about unit deviation whose blobs measure `cell` centimetres on the skin."""
+    around, down = 7.0 * (ANGLE + np.pi) / cell + 1, (12.0 - REST[1]) / cell + 1
+    coarse = rng.standard_normal((int(24.0 / cell) + 4, int(44.0 / cell) + 4), dtype=np.float32)
+    return cv2.remap(coarse, np.broadcast_to(around, down.shape).copy(), down, cv2.INTER_LINEAR)
+
+
 def window(left: float, right: float, low: float, high: float) -> Window:
     """The window over a box in rest centimetres."""
     x, y, z = REST
@@ -68,8 +75,6 @@ BROWS = window(-6.3, 6.3, 0.5, 4.0)
 LIPS = window(-3.2, 3.2, -8.3, -4.8)
 FACE = window(-6.8, 6.8, -10.9, 6.5)
 FACE_FRONT = FACE.of(FRONT[None])[0]
-FACE_FINE = FACE_FRONT * smoothstep(5.0, 2.5, FACE.y) * smoothstep(5.2, 3.8, FACE.side)
-"""Where the texture's pixels are small and square enough for fine grain."""
 BEARD = window(-7.2, 7.2, -11.3, -2.5)
 FOREHEAD = window(-5.5, 5.5, 2.4, 7.5)
 
@@ -79,19 +84,23 @@ def paint_person(who: Identity) -> Array:
     rng = np.random.default_rng([who.seed, 1])
     colour = np.empty((3, REGION.height, REGION.width), np.float32)
     colour[:] = who.skin[:, None, None]
-    _tone(who, colour, rng)
+    grain = _blotches(rng, 0.1)
+    _tone(who, colour, grain, rng)
     _shade_form(who, colour)
     _age(who, colour, rng)
     _spots(who, colour, rng)
     _nose(who, colour)
-    hair.paint_beard(who, BEARD.of(colour), BEARD.x, BEARD.y, BEARD.of(REST[2][None])[0], rng)
+    chin_grain = BEARD.of(grain[None])[0]
+    hair.paint_beard(who, BEARD.of(colour), BEARD.x, BEARD.y, BEARD.of(REST[2][None])[0], chin_grain, rng)
     hair.paint_scalp(who, colour, REST[1], ANGLE, rng)
     return colour
 
 
 def paint_expression(who: Identity, face: Expression, base: Array) -> list[tuple[Window, Array]]:
     """The windows to paint over `base` for this expression: where, and (3, h, w) float32 colour."""
-    layer: Array = who.cache.setdefault("scratch", base.copy())
+    if "scratch" not in who.cache:
+        who.cache["scratch"] = base.copy()
+    layer: Array = who.cache["scratch"]  # only these two windows ever change
     for area in (EYES, MOUTH):
         area.of(layer)[:] = area.of(base)
     rng = np.random.default_rng([who.seed, 2])
@@ -110,22 +119,20 @@ def gloss(who: Identity) -> Array:
     shine[EYES.rows, EYES.columns] += 0.6 * bell(EYES.side - who.eye_spacing, 0.6) * bell(EYES.y - who.eye_height, 0.25)
     lips = bell(MOUTH.side, 1.6) * bell(MOUTH.y - shape.mouth_y(who), 0.55)
     shine[MOUTH.rows, MOUTH.columns] += (0.25 + 0.4 * who.lipstick) * lips
-    return (np.clip(shine * FRONT + 0.12 * (1 - FRONT), 0, 1) * 255).astype(np.uint8)
+    pixels: Array = (np.clip(shine * FRONT + 0.12 * (1 - FRONT), 0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 # --- once per person ----------------------------------------------------------------------------------------------
 
 
-def _tone(who: Identity, colour: Array, rng: np.random.Generator) -> None:
+def _tone(who: Identity, colour: Array, grain: Array, rng: np.random.Generator) -> None:
     """Mottling, and blood under the skin of cheeks, nose, chin and ears."""
-    size = colour.shape[1:]
-    mottle = (0.012 + 0.02 * FRONT) * noise(rng, size, (14, 30)) * smoothstep(10.5, 7.0, REST[1])
-    face = FACE.of(mottle[None])[0]
-    face += FACE_FINE * (0.022 * noise(rng, face.shape, 9) + 0.018 * noise(rng, face.shape, 1.6))
+    mottle = 0.03 * _blotches(rng, 1.8) + 0.018 * _blotches(rng, 0.45) + 0.018 * FRONT * grain
     colour *= 1 + who.mottling * mottle
     side, y = FACE.side, FACE.y
     cheeks = bell(side - 4.0, 1.3) * bell(y + 2.9, 1.5) + 0.6 * bell(side, 1.0) * bell(y + 3.5, 0.9)
-    blood = who.redness * (cheeks + 0.3 * bell(side, 1.5) * bell(y + 9.7, 0.8))
+    blood = who.redness * (1 - 0.6 * who.skin_tone) * (cheeks + 0.3 * bell(side, 1.5) * bell(y + 9.7, 0.8))
     blush = 0.8 * who.makeup * bell(side - 4.6, 1.0) * bell(y + 2.6 - 0.4 * (side - 4.6), 0.7)
     layer = FACE.of(colour)
     layer *= 1 + (blood + blush) * FACE_FRONT * rgb(0.05, -0.09, -0.08)
@@ -171,7 +178,7 @@ def _spots(who: Identity, colour: Array, rng: np.random.Generator) -> None:
     """Freckles across nose and cheeks, single moles."""
     side, y = WHOLE.side, WHOLE.y
     if who.freckles:
-        speckle = smoothstep(1.2, 2.0, noise(rng, side.shape, 2.6))
+        speckle = smoothstep(1.2, 2.0, _blotches(rng, 0.14))
         darken(colour, 0.3 * who.freckles * speckle * bell(side, 4.0) * bell(y + 1.8, 2.2) * FRONT)
     for _ in range(int(who.moles)):
         x, up = rng.uniform(-4.5, 4.5), rng.uniform(-8.5, 6)
@@ -211,7 +218,7 @@ def _eye(who: Identity, face: Expression, eye: Window, layer: Array) -> None:
         lid = smoothstep(0.0, 0.1, up - upper) * smoothstep(1.1, 0.3, up - wide_open) * beside
         blend(layer, 0.5 * made_up * lid, shadow_tone)
     crease = bell(up - np.maximum(wide_open, upper) - 0.24, 0.06) * smoothstep(1.25, 0.8, np.abs(along - 0.05))
-    darken(layer, (0.25 + 0.35 * who.lid_crease) * crease)
+    darken(layer, (0.25 + 0.35 * who.lid_crease) * min(face.lids, 1.0) * crease)
     darken(layer, 0.18 * bell(up - lower + 0.35, 0.1) * beside)  # fold under the eye
 
     opening = smoothstep(-0.04, 0.04, upper - up) * smoothstep(-0.04, 0.04, up - lower) * within
@@ -227,7 +234,7 @@ def _eye(who: Identity, face: Expression, eye: Window, layer: Array) -> None:
     blend(ball, smoothstep(0.14, 0.06, np.hypot(eye.x - centre - 0.17, up - 0.25 - face.gaze_y)), rgb(1, 1, 1))
     blend(layer, opening, ball)
 
-    lash_width = 0.045 + 0.05 * made_up
+    lash_width = 0.035 + 0.02 * who.femininity + 0.05 * made_up
     edge = smoothstep(1.15, 0.9, np.abs(along - 0.05))
     blend(layer, (0.75 + 0.2 * made_up) * bell(up - upper - 0.03, lash_width) * edge, LASHES)
     blend(layer, (0.22 + 0.3 * made_up) * bell(up - lower + 0.02, 0.045) * edge, LASHES)

@@ -54,10 +54,11 @@ def smoothstep(low: float | Array, high: float | Array, value: Array) -> Array:
 
 def bell(value: Array, width: float | Array) -> Array:
     """A Gaussian bump of height 1 and standard deviation `width`."""
-    t = np.asarray(value / width)
+    t: Array = np.asarray(value / width)
     t *= t
     t *= -0.5
-    return np.exp(t, out=t)
+    np.exp(t, out=t)
+    return t
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], cell: float | tuple[float, float]) -> Array:
@@ -87,7 +88,8 @@ def darken(layer: Array, mask: Array) -> None:
 
 def to_bytes(layer: Array) -> Array:
     """(height, width, 3) uint8 of a (3, height, width) layer of 0..1."""
-    return cv2.convertScaleAbs(cv2.merge(list(np.clip(layer, 0, 1))), alpha=255.0)
+    pixels: Array = cv2.convertScaleAbs(cv2.merge(list(np.clip(layer, 0, 1))), alpha=255.0)
+    return pixels
 
 
 def grid_faces(rows: int, columns: int) -> Array:
@@ -118,7 +120,8 @@ def grid_normals(points: Array, closed: bool = False) -> Array:
             normals[pole] = normals[beside].mean(0)
     flat = np.einsum("rck,rck->rc", normals, normals) < 0.5
     normals[flat] += (0, 0, 1)  # the inside of a shut mouth
-    return normals / np.sqrt(np.einsum("rck,rck->rc", normals, normals))[..., None]
+    normals /= np.sqrt(np.einsum("rck,rck->rc", normals, normals))[..., None]
+    return normals
 
 
 def grid_patch(
@@ -146,12 +149,18 @@ def grid_patch(
     return patch if keep is None else drop_unused(patch)
 
 
+def used_vertices(faces: Array, count: int) -> tuple[Array, Array]:
+    """(n,) the vertices out of `count` that the triangles use, and the triangles renumbered to those."""
+    used = np.zeros(count, bool)
+    used[faces] = True
+    new_index = (np.cumsum(used) - 1).astype(np.int32)
+    return np.flatnonzero(used), new_index[faces]
+
+
 def drop_unused(patch: Patch) -> Patch:
     """The same patch without the vertices that no triangle uses."""
-    used = np.zeros(len(patch.vertices), bool)
-    used[patch.faces] = True
-    new_index = (np.cumsum(used) - 1).astype(np.int32)
-    return Patch(patch.vertices[used], patch.normals[used], patch.uv[used], patch.body[used], new_index[patch.faces])
+    used, faces = used_vertices(patch.faces, len(patch.vertices))
+    return Patch(patch.vertices[used], patch.normals[used], patch.uv[used], patch.body[used], faces)
 
 
 def join(patches: list[Patch]) -> Patch:

@@ -229,26 +229,26 @@ def make_identity(seed: int) -> Identity:
     return Identity(
         seed=seed, femininity=femininity, age=age,
         head_width=near(1.0, 0.035), head_depth=near(1.0, 0.035), head_height=near(1.0, 0.03),
-        jaw_width=near(1.0 - 0.06 * lean, 0.04), chin_width=near(1.0 - 0.1 * lean, 0.12),
-        chin_length=near(-0.2 * lean, 0.28), chin_forward=near(0.0, 0.3),
-        cheekbones=near(0.0, 0.25), fullness=near(0.0, 0.4),
-        forehead_slope=near(-0.3 * lean, 0.35), brow_ridge=near(-0.25 * lean, 0.12), asymmetry=near(0.0, 0.008),
+        jaw_width=near(1.0 - 0.12 * lean, 0.04), chin_width=near(1.0 - 0.16 * lean, 0.09),
+        chin_length=near(-0.4 * lean, 0.28), chin_forward=near(0.0, 0.3),
+        cheekbones=near(0.0, 0.25), fullness=near(0.3 * lean, 0.4),
+        forehead_slope=near(-0.6 * lean, 0.35), brow_ridge=near(-0.5 * lean, 0.12), asymmetry=near(0.0, 0.008),
         eye_spacing=near(3.0, 0.13), eye_height=near(0.0, 0.12), eye_width=near(1.15, 0.09),
-        eye_opening=near(0.70 + 0.08 * lean, 0.09), eye_tilt=near(0.02 + 0.06 * lean, 0.06),
+        eye_opening=near(0.70 + 0.20 * lean, 0.09), eye_tilt=near(0.02 + 0.06 * lean, 0.06),
         eye_depth=near(0.0, 0.2), lid_crease=float(np.clip(near(0.6, 0.35), 0, 1)),
-        brow_height=near(1.45 + 0.2 * lean, 0.18), brow_arch=near(0.8 + 0.2 * lean, 0.16),
-        brow_thickness=near(0.28 - 0.12 * lean, 0.06), brow_density=between(0.45, 1.0),
-        nose_length=near(0.0, 0.22), nose_forward=near(1.0 - 0.12 * lean, 0.13),
-        nose_width=near(1.0 - 0.08 * lean + 0.15 * (skin_tone - 0.33), 0.1), nose_bridge=near(1.0, 0.15),
+        brow_height=near(1.45 + 0.4 * lean, 0.18), brow_arch=near(0.8 + 0.2 * lean, 0.16),
+        brow_thickness=near(0.28 - 0.22 * lean, 0.05), brow_density=between(0.45, 1.0),
+        nose_length=near(0.0, 0.22), nose_forward=near(1.0 - 0.2 * lean, 0.12),
+        nose_width=near(1.0 - 0.2 * lean + 0.15 * (skin_tone - 0.33), 0.1), nose_bridge=near(1.0, 0.15),
         nose_hump=near(-0.1 * lean, 0.14), nose_tip_up=near(0.15 * lean, 0.12),
         mouth_height=near(0.0, 0.14), mouth_width=near(2.42, 0.16),
-        lip_upper=near(0.66 + 0.1 * lean, 0.12), lip_lower=near(0.85 + 0.1 * lean, 0.12),
+        lip_upper=near(0.66 + 0.22 * lean, 0.11), lip_lower=near(0.85 + 0.22 * lean, 0.11),
         lips_forward=near(0.0, 0.14) + 0.15 * (skin_tone - 0.33),
         ear_size=near(1.0, 0.08), ear_angle=between(12, 42),
         skin_tone=skin_tone, skin_red=float(skin[0]), skin_green=float(skin[1]), skin_blue=float(skin[2]),
         skin_gloss=between(0.1, 0.6), redness=between(0.2, 1.2), mottling=between(0.3, 1.2),
         freckles=between(0.3, 1.0) if skin_tone < 0.35 and rng.random() < 0.2 else 0.0,
-        moles=float(rng.integers(0, 6)),
+        moles=float(rng.integers(0, 4)),
         eye_colour=_pick(rng, {"dark": 3, "brown": 3, "hazel": 1, "blue": 2, "green": 1, "grey": 1}
                          if skin_tone < 0.4 else {"dark": 6, "brown": 2}),
         lip_redness=between(0.2, 0.9), makeup=between(0.3, 1.0) if made_up else 0.0,
@@ -257,8 +257,9 @@ def make_identity(seed: int) -> Identity:
         hair_red=float(hair[0]), hair_green=float(hair[1]), hair_blue=float(hair[2]),
         hair_thickness=_hair_thickness(rng, style),
         hair_line=between(2.6, 4.6) if fringed else near(7.5, 0.6),
-        hair_side=between(-1.0, 1.0) if female else between(-3.0, 0.5), hair_length=between(-10, -5) if style == "medium" else between(-24, -12),
-        hair_curl=float(rng.random() ** 2), hair_opening=between(0.75, 1.35), hair_parting=between(-0.8, 0.8),
+        hair_side=between(-1.0, 1.0) if female else between(-3.0, 0.5),
+        hair_length=between(-10, -5) if style == "medium" else between(-24, -12),
+        hair_curl=float(rng.random() ** 2), hair_opening=between(0.85, 1.35), hair_parting=between(-0.8, 0.8),
         ears_bare=float(rng.random() < (0.3 if style in ("medium", "long", "headscarf", "hood", "afro") else 0.9)),
         beard="none" if female else _pick(rng, {"none": 5, "stubble": 2.5, "full": 2, "goatee": 0.8,
                                                 "moustache": 0.6}),
@@ -269,7 +270,7 @@ def make_identity(seed: int) -> Identity:
         cloth_red=float(cloth[0]), cloth_green=float(cloth[1]), cloth_blue=float(cloth[2]),
         collar=_pick(rng, {"crew": 3, "vee": 2, "shirt": 2, "high": 1, "bare": 1}),
         hat_red=float(hat[0]), hat_green=float(hat[1]), hat_blue=float(hat[2]),
-        neck_width=near(5.7 - 0.9 * lean, 0.35), shoulder_width=near(19.0 - 3.0 * lean, 1.3),
+        neck_width=near(5.7 - 1.6 * lean, 0.35), shoulder_width=near(19.0 - 3.0 * lean, 1.3),
     )  # fmt: skip
 
 
@@ -287,7 +288,8 @@ def _skin_colour(rng: np.random.Generator, tone: float) -> np.ndarray:
     place = tone * (len(SKIN_TONES) - 1.001)
     below = int(place)
     mix = SKIN_TONES[below] + (place - below) * (SKIN_TONES[below + 1] - SKIN_TONES[below])
-    return np.clip(mix * rng.uniform(0.93, 1.05) + rng.normal(0, 0.012, 3), 0.05, 0.97)
+    colour: np.ndarray = np.clip(mix * rng.uniform(0.93, 1.05) + rng.normal(0, 0.012, 3), 0.05, 0.97)
+    return colour
 
 
 def _hair_colour(rng: np.random.Generator, skin_tone: float, age: float) -> str:
@@ -310,4 +312,5 @@ def _hair_thickness(rng: np.random.Generator, style: str) -> float:
 def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
     """Mostly muted: grey, navy and white are commoner than neon."""
     grey = rng.uniform(0.05, 0.9)
-    return np.clip(grey + rng.normal(0, 1, 3) * rng.choice([0.02, 0.1, 0.25]), 0.03, 0.95)
+    colour: np.ndarray = np.clip(grey + rng.normal(0, 1, 3) * rng.choice([0.02, 0.1, 0.25]), 0.03, 0.95)
+    return colour

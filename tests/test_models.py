@@ -1,0 +1,71 @@
+"""Networks, weights and what goes wrong with them."""
+
+import pytest
+import timm
+import torch
+
+from rankpose.errors import CheckpointError, ConfigError
+from rankpose.models import PoseNet, build_backbone
+from rankpose.pose import VectorProjection
+
+SMALL = {"name": "resnet10t", "options": {"stem_type": "", "channels": [8, 16, 24, 32]}}
+
+
+def test_uint8_and_float_images_give_the_same_pose():
+    net = PoseNet(build_backbone(**SMALL), VectorProjection).eval()
+    image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(net(image).pose, net(image.float()).pose)
+
+
+def test_any_timm_name_gives_pooled_features():
+    for name in ("resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224"):
+        net = PoseNet(build_backbone(name, options={"img_size": 64} if "vit" in name else None), VectorProjection)
+        assert net(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).pose.shape == (2, 3)
+
+
+def test_weights_from_a_file_with_or_without_classifier(tmp_path):
+    source = timm.create_model("resnet18", num_classes=7)
+    for number, state in enumerate((source.state_dict(), build_backbone("resnet18").state_dict())):
+        file = tmp_path / f"{number}.pth"
+        torch.save(state, file)
+        loaded = build_backbone("resnet18", weights=file).state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in loaded.items())
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path):
+    torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth.*not of resnet50"):
+        build_backbone("resnet50", weights=tmp_path / "other.pth")
+
+
+def test_a_missing_or_broken_weight_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth"):
+        build_backbone("resnet18", weights=tmp_path / "nowhere.pth")
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match=r"broken\.pth"):
+        build_backbone("resnet18", weights=tmp_path / "broken.pth")
+
+
+def test_weights_that_cannot_be_downloaded_name_both_ways_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError) as error:
+        build_backbone("resnet18", pretrained=True)
+    assert "backbone.weights=FILE" in str(error.value)
+    assert "connect" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_backbone_gets_suggestions():
+    with pytest.raises(ConfigError, match="resnet50"):
+        build_backbone("resnet5O")
+
+
+def test_options_that_the_model_does_not_take_are_named():
+    with pytest.raises(ConfigError, match="wings"):
+        build_backbone("resnet18", options={"wings": 2})
