@@ -51,6 +51,8 @@ class StopOnSignal(Checkpoint):
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             trainer.save_checkpoint(self.path)
+            for logger in trainer.loggers:
+                logger.save()
             raise Stopped(f"stopped by {self.received or 'a signal'} at step {trainer.global_step}; saved {self.path}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

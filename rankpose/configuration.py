@@ -1,5 +1,7 @@
 """The door: where Hydra's configuration is, and how it becomes plain objects. Only entry points import this."""
 
+import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ def fast_precision() -> str:
 
 
 OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
+
+
+def quiet_libraries() -> None:
+    """Keeps Lightning's advertisements and other libraries' deprecation notes out of what a user reads."""
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*weights_only.*", ".*could not find the monitored key.*", ".*num_workers.*"):
+        warnings.filterwarnings("ignore", message, module="pytorch_lightning.*")
 
 
 def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from rankpose.checkpoint import load_net
-from rankpose.configuration import CONFIG_DIR, build
+from rankpose.configuration import CONFIG_DIR, build, quiet_libraries
 from rankpose.data.datamodule import every_image
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.protocol import Protocol
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Network, test set, test, tables."""
+    quiet_libraries()
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt.")
     protocol: Protocol = build(config.protocol)

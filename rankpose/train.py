@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rankpose import run_directory
 from rankpose.callbacks import Stopped
 from rankpose.checkpoint import check_same_task
-from rankpose.configuration import CONFIG_DIR, build, plain
+from rankpose.configuration import CONFIG_DIR, build, plain, quiet_libraries
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.files import write_whole
@@ -83,6 +83,7 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Seed, data, task, trainer, fit, test."""
+    quiet_libraries()
     with run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint):
         OmegaConf.update(config, "run_dir", str(run))
         pl.seed_everything(config.seed, workers=True, verbose=False)

@@ -1,0 +1,253 @@
+"""The entry points as a user runs them: real processes, small sizes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rankpose.data.synthetic.write import write_synthetic
+
+PEOPLE = {"train": 12, "val": 3, "test": 4}
+SMALL = [
+    *(f"data.source.{part}_identities={count}" for part, count in PEOPLE.items()),
+    "data.source.images_per_identity=6",
+    "data.identities_per_batch=4",
+    "data.num_workers=1",
+    "image_size=32",
+    "backbone.options.channels=[8,16,24,32]",
+    "trainer.max_epochs=2",
+    "trainer.precision=32-true",
+    "logger=csv",
+]
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory):
+    """A rendered set of 19 people."""
+    root = tmp_path_factory.mktemp("data") / "synthetic"
+    write_synthetic(root, PEOPLE, images_per_identity=6, workers=1, progress=False)
+    return root
+
+
+def run(module, *arguments, cwd, **options):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
+    return subprocess.run(
+        [sys.executable, "-m", f"rankpose.{module}", *map(str, arguments)],
+        cwd=cwd,
+        env=environment | options.pop("env", {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        **options,
+    )
+
+
+def train(small_set, *arguments, cwd, **options):
+    # of two values for a key the later one counts
+    return run("train", f"data.root={small_set}", *SMALL, *arguments, cwd=cwd, **options)
+
+
+def succeed(process):
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
+    return process
+
+
+def metrics(run_dir):
+    return json.loads((run_dir / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def trained(small_set, tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    succeed(train(small_set, "hydra.run.dir=run", cwd=folder))
+    return folder / "run"
+
+
+def test_a_run_leaves_what_the_readme_says(trained):
+    for name in ("config.yaml", "metrics.json", "predictions.parquet", "metrics.csv", "report.html"):
+        assert (trained / name).stat().st_size > 0, name
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    scores = metrics(trained)
+    expected = {f"test/{name}" for name in ("mae", "yaw_mae", "pitch_mae", "roll_mae", "geodesic", "pair_order")}
+    assert set(scores) == expected
+    assert scores["test/mae"] == pytest.approx(
+        (scores["test/yaw_mae"] + scores["test/pitch_mae"] + scores["test/roll_mae"]) / 3, rel=1e-5
+    )
+    predictions = pd.read_parquet(trained / "predictions.parquet")
+    assert len(predictions) == 24
+    assert predictions["identity"].nunique() == 4
+    error = (predictions["yaw_pred"] - predictions["yaw"]).abs().mean()
+    assert error == pytest.approx(scores["test/yaw_mae"], rel=1e-4)
+    curves = pd.read_csv(trained / "metrics.csv")
+    assert {"train/mse", "train/rank", "train/gradient_ratio", "val/mae", "val/pair_order"} <= set(curves)
+
+
+def test_the_same_seed_gives_the_same_metrics(small_set, trained, tmp_path):
+    succeed(train(small_set, "hydra.run.dir=again", "data.num_workers=0", cwd=tmp_path))
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
+
+
+def test_a_stopped_run_goes_on_where_it_was(small_set, tmp_path):
+    """SIGTERM in the middle of an epoch, resume, and the metrics are those of the run that was left alone."""
+    longer = [part for part in SMALL if "max_epochs" not in part] + ["data.draws_per_identity=40", "trainer.max_epochs=3"]
+    longer.append(f"data.root={small_set}")
+    succeed(run("train", *longer, "hydra.run.dir=whole", cwd=tmp_path))
+    command = [sys.executable, "-m", "rankpose.train", *longer]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([*command, "hydra.run.dir=stopped"], cwd=tmp_path, **pipes) as process:
+        last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+        while not last.exists() and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM, output[-3000:]
+    assert not (tmp_path / "stopped" / "metrics.json").exists()
+    step = int(re.search(r"at step (\d+)", output).group(1))
+    assert step % 120 != 0, "stopped between epochs: nothing was shown"
+    succeed(run("train", *longer, "ckpt_path=stopped/checkpoints/last.ckpt", cwd=tmp_path))
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+    curves = [
+        pd.read_csv(tmp_path / name / "metrics.csv").set_index("step")["train/loss"].dropna()
+        for name in ("stopped", "whole")
+    ]
+    assert curves[0].equals(curves[1])
+    assert not list(tmp_path.glob("runs/*/*")), "resuming leaves no empty run behind"
+
+
+def test_two_processes_test_to_the_metrics_of_one(small_set, tmp_path):
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    succeed(train(small_set, *two, "hydra.run.dir=two", cwd=tmp_path))
+    assert (tmp_path / "two" / "report.html").exists()
+    arguments = ["checkpoint=two/checkpoints/best.ckpt", "protocol=synthetic", f"protocol.root={small_set}", "out=one"]
+    succeed(run("evaluate", *arguments, cwd=tmp_path))
+    one, two_scores = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert one.keys() == two_scores.keys()
+    for name, value in one.items():
+        assert two_scores[name] == pytest.approx(value, abs=1e-4), name
+    frames = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("one", "two")]
+    assert list(frames[0]["image"]) == list(frames[1]["image"])
+
+
+def test_multirun_gives_each_run_its_directory(small_set, tmp_path):
+    sweep = ["--multirun", "representation=euler,vector_angle", "loss=mse,rank_mse", "trainer.max_steps=2"]
+    succeed(run("train", *sweep, f"data.root={small_set}", *SMALL, "hydra.sweep.dir=sweep", cwd=tmp_path))
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+    assert len({(tmp_path / "sweep" / str(job) / "metrics.json").read_text() for job in range(4)}) == 4
+
+
+def test_wandb_offline_never_asks(small_set, tmp_path):
+    process = succeed(
+        train(small_set, "logger=default", "trainer.max_steps=2", "hydra.run.dir=run", cwd=tmp_path, env={"HOME": str(tmp_path)})
+    )
+    assert "wandb sync" in process.stderr + process.stdout
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_300w_lp_layout_with_a_real_image_beside_rendered_ones(small_set, real_data, tmp_path):
+    root = tmp_path / "300W_LP"
+    shutil.copytree(small_set / "SYN_TRAIN", root / "AFW")
+    (root / "IBUG").mkdir()
+    for path in (real_data / "300w_lp").glob("IBUG_image_008_1_0.*"):
+        shutil.copy(path, root / "IBUG" / path.name)
+    arguments = [part for part in SMALL if "source" not in part]
+    process = run("train", "data=300w_lp", f"data.root={root}", "augment=published", "data.source.val_share=0.2",
+                  *arguments, "hydra.run.dir=run", cwd=tmp_path)
+    succeed(process)
+    assert metrics(tmp_path / "run")["test/mae"] > 0
+
+
+def test_evaluation_on_real_photographs(trained, real_data, tmp_path):
+    process = succeed(
+        run("evaluate", f"checkpoint={trained}/checkpoints/best.ckpt", f"protocol.root={real_data}/aflw2000", "out=out", cwd=tmp_path)
+    )
+    text = process.stdout + process.stderr
+    assert "490 images" in text
+    assert "do not compare" in text, "a part of the set must be told from the whole"
+    assert 5 < metrics(tmp_path / "out")["test/mae"] < 40
+    assert metrics(tmp_path / "out")["test/pair_order"] is None
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+MISTAKES = {
+    "no data folder": (["data=300w_lp", "data.root=nowhere"], ["nowhere", "Download", "data=synthetic"]),
+    "empty folder": (["data=300w_lp", "data.root=empty"], ["empty", "Download", "data=synthetic"]),
+    "unknown backbone": (["backbone.name=resnet5O"], ["resnet5O", "resnet50"]),
+    "ranking needs pairs": (["loss=rank_mse", "data.images_per_identity=1"], ["images_per_identity", "loss=mse"]),
+    "no checkpoint": (["ckpt_path=text.ckpt"], ["text.ckpt", "no checkpoint"]),
+    "checkpoint of something else": (["ckpt_path=other.ckpt"], ["other.ckpt", "rankpose.train"]),
+    "missing checkpoint": (["ckpt_path=nowhere.ckpt"], ["nowhere.ckpt"]),
+    "no weights": (["backbone.weights=nowhere.pth"], ["nowhere.pth"]),
+    "other settings": (["data.source.test_identities=5"], ["synthetic"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_leaves_nothing(small_set, tmp_path, mistake):
+    import torch
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.ckpt").write_text("no checkpoint at all")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    before = {path.name for path in tmp_path.iterdir()}
+    arguments, told = MISTAKES[mistake]
+    data = [] if any("data.root" in argument for argument in arguments) else [f"data.root={small_set}"]
+    small = [part for part in SMALL if not ("data=300w_lp" in arguments and "source" in part)]
+    process = run("train", *small, *data, *arguments, "hydra.run.dir=runs/a/b", cwd=tmp_path)
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("error:")]
+    for word in told:
+        assert word in line
+    left = {path.name for path in tmp_path.iterdir()} - before
+    assert left <= {"runs"}
+    assert not [path for path in tmp_path.glob("runs/**/*") if path.is_file()]
+
+
+def test_an_unknown_choice_lists_the_choices(tmp_path):
+    process = run("train", "backbone=resnet51", cwd=tmp_path)
+    assert process.returncode != 0
+    assert "resnet50" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_evaluation_names_what_is_wrong(trained, tmp_path):
+    (tmp_path / "text.ckpt").write_text("no checkpoint at all")
+    for arguments, told in (
+        (["checkpoint=text.ckpt"], "text.ckpt"),
+        ([], "checkpoint"),
+        ([f"checkpoint={trained}/checkpoints/best.ckpt", "protocol.root=nowhere", "out=out"], "nowhere"),
+    ):
+        process = run("evaluate", *arguments, cwd=tmp_path)
+        assert process.returncode != 0
+        assert "Traceback" not in process.stderr
+        (line,) = [line for line in process.stderr.splitlines() if line.startswith("error:")]
+        assert told in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_ends_the_embedded_set_with_one_line(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        process = run("train", *SMALL, f"data.root={disk}/synthetic", "hydra.run.dir=run", cwd=tmp_path)
+        assert process.returncode != 0
+        assert "Traceback" not in process.stderr
+        (line,) = [line for line in process.stderr.splitlines() if line.startswith("error:")]
+        assert "synthetic" in line
+        assert not [path for path in Path(disk).iterdir() if path.is_dir()]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
