@@ -9,6 +9,7 @@ has a wrong label, by degrees. The window that is cut out need not be centred: t
 """
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from rankpose.data.synthetic.mesh import Mesh
 IMAGE_SIZE = 192
 """Height and width of a picture, pixels."""
 _FINE = 256
-_COARSE = 128
+_COARSE = 96
 _SHADOW = 104
 _SHADOW_REACH_CM = 23.0
 _LAMP_CM = 150.0
@@ -111,7 +112,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     key_direction, key, ambient, shadow, softness = _draw_key(rng, light)
     warmth = rng.normal(0, 0.1)
     rim = rng.uniform(0.4, 2.0) if light == "backlight" or rng.random() < 0.15 else 0.0
-    mood = rng.choice([0.25, 0.47, 0.74, 1.1, 1.9], p=[0.06, 0.2, 0.46, 0.22, 0.06])
+    mood = rng.choice([0.27, 0.52, 0.85, 1.25, 2.0], p=[0.06, 0.2, 0.46, 0.22, 0.06])
     kind = str(rng.choice(background.KINDS, p=_background_share(light, mood)))
     grey = rng.random() < 0.17
     coloured = rng.random() < 0.12
@@ -142,11 +143,11 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         shadow=shadow,
         shadow_softness=softness,
         dapple=float(rng.uniform(0.3, 0.9)) if light == "sun" and rng.random() < 0.35 else 0.0,
-        gloss=float(rng.gamma(2.0, 0.5)),
+        gloss=float(rng.gamma(2.0, 0.32)),
         shine=float(rng.uniform(7, 30)),
         exposure=float(mood * np.exp(rng.normal(0, 0.16))),
-        haze=float(rng.uniform(0.02, 0.14)) if rng.random() < 0.15 else 0.0,
-        contrast=float(rng.uniform(1.0, 1.7)) if rng.random() < 0.92 else float(rng.uniform(1.8, 3.0)),
+        haze=float(rng.uniform(0.02, 0.14)) if rng.random() < 0.1 else 0.0,
+        contrast=float(rng.uniform(1.1, 1.8)) if rng.random() < 0.92 else float(rng.uniform(1.8, 3.0)),
         gamma=float(rng.uniform(0.88, 1.2)),
         white_balance=_tinted(rng, rng.normal(0.02, 0.22 if coloured else 0.05), 0.1 if coloured else 0.02),
         saturation=0.0 if grey else float(np.clip(rng.normal(1.0, 0.28), 0.2, 1.7)),
@@ -158,10 +159,10 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         edge=edge,
         edge_fill=str(rng.choice(["black", "white", "stretched"], p=[0.65, 0.1, 0.25])),
         edge_px=float(rng.uniform(15, 70)),
-        blur_px=float(rng.uniform(0.4, 1.6)) if sharpness < 0.25 else 0.0,
+        blur_px=float(rng.uniform(0.4, 1.5)) if sharpness < 0.18 else 0.0,
         motion_px=float(rng.uniform(2, 6)) if rng.random() < 0.04 else 0.0,
-        downscale=float(rng.uniform(0.3, 0.8)) if sharpness > 0.75 else 1.0,
-        noise=float(rng.gamma(1.1, 0.009)),
+        downscale=float(rng.uniform(0.35, 0.85)) if sharpness > 0.84 else 1.0,
+        noise=float(rng.gamma(1.0, 0.008)),
         jpeg_quality=int(rng.integers(60, 96)),
         seed=int(rng.integers(2**31)),
     )
@@ -174,8 +175,9 @@ def render(mesh: Mesh, pose: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.n
     and row with pixel centres at whole numbers; landmarks on the far side are where they would be, as in 300W-LP.
     """
     rng = np.random.default_rng(scene.seed)
-    camera, landmarks = aim(mesh.landmarks, pose, scene)
-    vertices, normals = _pose_mesh(mesh, pose, scene)
+    rotation = poses.label_to_rotation(pose)
+    camera, landmarks = aim(mesh.landmarks, rotation, scene)
+    vertices, normals = _pose_mesh(mesh, rotation, scene)
     vertices -= camera.target
     colour, cover, depth, normal = _rasterise(mesh, vertices, normals, camera)
     area = _covered(depth)
@@ -211,9 +213,9 @@ class Camera:
         return np.stack([column, row], 1).astype(np.float32)
 
 
-def aim(landmarks: np.ndarray, pose: np.ndarray, scene: Scene) -> tuple[Camera, np.ndarray]:
-    """Point the camera at the face box of a head at `pose`; also the landmarks in the image, (68, 2) pixels."""
-    turned = landmarks @ poses.label_to_rotation(pose).T
+def aim(landmarks: np.ndarray, rotation: np.ndarray, scene: Scene) -> tuple[Camera, np.ndarray]:
+    """Point the camera at the face box of a turned head; also the landmarks in the image, (68, 2) pixels."""
+    turned = landmarks @ rotation.T
     target = (turned.min(0) + turned.max(0)) / 2
     target[2] = turned[:, 2].mean()
     for _ in range(3):  # perspective moves the box as the camera moves: converges at once
@@ -245,7 +247,7 @@ def _draw_key(
     """Direction and strength of the main light, the ambient's strength, how deep and how soft shadows are."""
     side = rng.choice([-1, 1])
     if light == "overcast":
-        return _direction(rng.normal(0, 60), rng.uniform(35, 80)), rng.uniform(0.1, 0.5), rng.uniform(0.6, 1), 0.6, 2.5
+        return _direction(rng.normal(0, 60), rng.uniform(35, 80)), rng.uniform(0.1, 0.5), rng.uniform(0.6, 1), 0.0, 2.5
     if light == "window":
         return _direction(side * rng.uniform(25, 95), rng.normal(15, 12)), 1.0, rng.uniform(0.05, 0.4), 0.85, 1.8
     if light == "sun":
@@ -272,18 +274,17 @@ def _background_share(light: str, mood: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _body_rotation(pose: np.ndarray, scene: Scene) -> np.ndarray:
+def _body_rotation(head: np.ndarray, scene: Scene) -> np.ndarray:
     """(3, 3): the body goes part of the way with the head and stays mostly upright."""
-    turn, nod, tilt = poses.rotation_to_natural(poses.label_to_rotation(pose))
+    turn, nod, tilt = poses.rotation_to_natural(head)
     return poses.natural_to_rotation(
         turn * scene.body_turn, nod * scene.body_nod - scene.body_lean_deg, tilt * scene.body_tilt
     )
 
 
-def _pose_mesh(mesh: Mesh, pose: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """(V, 3) float32 turned vertices and normals: the head by the pose, the body by its own rotation."""
-    head = poses.label_to_rotation(pose)
-    body = _body_rotation(pose, scene)
+def _pose_mesh(mesh: Mesh, head: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """(V, 3) float32 turned vertices and normals: the head by its rotation, the body by its own."""
+    body = _body_rotation(head, scene)
     head32, body32 = head.astype(np.float32), body.astype(np.float32)
     vertices, normals = mesh.vertices @ head32.T, mesh.normals @ head32.T
     loose = np.flatnonzero(mesh.body > 0)
@@ -316,7 +317,7 @@ def _rasterise(
     """Draw the turned mesh.
 
     Returns albedo and gloss, (192, 192, 4) float32 linear and zero where uncovered; how much of a pixel is covered,
-    (192, 192) float32; depth, (128, 128) float32 cm from the camera; normals, (128, 128, 3) float32.
+    (192, 192) float32; depth, (96, 96) float32 cm from the camera; normals, (96, 96, 3) float32.
     """
     away = camera.distance_cm - vertices[:, 2]
     # OpenCV's view is symmetric about its axis: shearing moves the window without turning the camera.
@@ -338,9 +339,12 @@ def _rasterise(
         mesh.albedo, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0)
     )
     shape = (IMAGE_SIZE, IMAGE_SIZE)
-    colour = cv2.resize(cv2.LUT(texels, _linear_table()), shape, interpolation=cv2.INTER_LINEAR)
-    _, covered = cv2.threshold(depth, _FAR_CM * 0.99, 1.0, cv2.THRESH_BINARY_INV)
-    cover = cv2.resize(covered, shape, interpolation=cv2.INTER_LINEAR)
+    covered = cv2.compare(depth, _FAR_CM * 0.99, cv2.CMP_LT)
+    # Averaging sRGB bytes makes an outline's colour darker than averaging light would, as if less of it were covered:
+    # the same table for the cover makes up for it.
+    table = _linear_table()
+    colour = cv2.LUT(cv2.resize(texels, shape, interpolation=cv2.INTER_LINEAR), table)
+    cover = cv2.LUT(cv2.resize(covered, shape, interpolation=cv2.INTER_LINEAR), table[..., 0])
 
     normal = np.zeros((_COARSE, _COARSE, 3), np.float32)
     coarse = np.full((_COARSE, _COARSE), _FAR_CM, np.float32)
@@ -348,6 +352,7 @@ def _rasterise(
     return colour, cover, coarse, normal
 
 
+@lru_cache
 def _linear_table() -> np.ndarray:
     """(1, 256, 4) float32: sRGB byte to linear light for the colours, byte to 0..1 for gloss."""
     byte = np.linspace(0, 1, 256, dtype=np.float32)
@@ -388,7 +393,7 @@ def _light(
     out *= shrink
 
     shade = np.ones_like(depth)
-    if scene.shadow > 0 and scene.key_strength > 0.15:
+    if scene.shadow > 0:
         lit = _unshadowed(mesh, vertices, normals, depth, area, camera, key)
         sigma = 0.4 + scene.shadow_softness
         lit = cv2.GaussianBlur(lit * seen, (0, 0), sigma) / (cv2.GaussianBlur(seen, (0, 0), sigma) + 1e-4)
@@ -489,19 +494,9 @@ def _compose(
     scene: Scene,
 ) -> None:
     """Put the lit head over the background, in place; linear light."""
-    # Two coarse pixels are three of the image: widen the area to whole pairs.
-    rows, columns = (slice(s.start // 2 * 2, -(-s.stop // 2) * 2) for s in area)
-    padded = cv2.copyMakeBorder(
-        light,
-        area[0].start - rows.start,
-        rows.stop - area[0].stop,
-        area[1].start - columns.start,
-        columns.stop - area[1].stop,
-        cv2.BORDER_REPLICATE,
-    )
-    out = tuple(slice(s.start // 2 * 3, s.stop // 2 * 3) for s in (rows, columns))
-    height, width = out[0].stop - out[0].start, out[1].stop - out[1].start
-    fine = cv2.resize(padded, (width, height), interpolation=cv2.INTER_LINEAR)
+    ratio = IMAGE_SIZE // _COARSE
+    out = tuple(slice(part.start * ratio, part.stop * ratio) for part in area)
+    fine = cv2.resize(light, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR)
     gain = scene.exposure / _metered(colour, face_middle, scene)
     window = image[out]
     lit = cv2.multiply(np.ascontiguousarray(colour[out]), fine, scale=gain)

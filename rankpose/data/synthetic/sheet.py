@@ -101,7 +101,8 @@ def main() -> None:
     else:
         sheet = people_sheet(wanted.seed, wanted.identities, wanted.poses)
     encoded = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(wanted.out), encoded, [cv2.IMWRITE_JPEG_QUALITY, 90]):
+    quality = [] if wanted.out.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 90]
+    if not cv2.imwrite(str(wanted.out), encoded, quality):
         raise SystemExit(f"cannot write {wanted.out}")
 
 

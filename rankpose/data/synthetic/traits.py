@@ -225,7 +225,7 @@ def make_identity(seed: int) -> Identity:
     style = _pick(rng, FEMALE_STYLES if female else MALE_STYLES)
     made_up = female and rng.random() < 0.55
     cloth, hat = _cloth_colour(rng), _cloth_colour(rng)
-    fringed = style == "fringe" or (style in ("medium", "long") and rng.random() < 0.2)
+    fringed = style == "fringe" or (style in ("medium", "long") and rng.random() < 0.3)
     return Identity(
         seed=seed, femininity=femininity, age=age,
         head_width=near(1.0, 0.035), head_depth=near(1.0, 0.035), head_height=near(1.0, 0.03),
@@ -259,7 +259,7 @@ def make_identity(seed: int) -> Identity:
         hair_line=between(2.6, 4.6) if fringed else near(7.5, 0.6),
         hair_side=between(-1.0, 1.0) if female else between(-3.0, 0.5),
         hair_length=between(-10, -5) if style == "medium" else between(-24, -12),
-        hair_curl=float(rng.random() ** 2), hair_opening=between(0.85, 1.35), hair_parting=between(-0.8, 0.8),
+        hair_curl=float(rng.random() ** 2), hair_opening=between(0.65, 1.3), hair_parting=between(-0.8, 0.8),
         ears_bare=float(rng.random() < (0.3 if style in ("medium", "long", "headscarf", "hood", "afro") else 0.9)),
         beard="none" if female else _pick(rng, {"none": 5, "stubble": 2.5, "full": 2, "goatee": 0.8,
                                                 "moustache": 0.6}),
