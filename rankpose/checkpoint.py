@@ -34,8 +34,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def load_net(path: str | Path) -> tuple[PoseNet, dict[str, Any]]:
     """The network of a checkpoint in evaluation mode, and what it was built from.
 
-    The second has `backbone`, `representation`, `image_size` (side of the input, pixels) and `test_scale` (side of the crop
-    over the face box's).
+    The second has `backbone`, `representation`, `image_size` (side of the input, pixels) and `test_scale` (side of the
+    crop over the face box's).
 
     Raises:
         CheckpointError: see `read_checkpoint`.
@@ -64,6 +64,6 @@ def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:
     for key, value in config.items():
         if before.get(key) != value:
             raise ConfigError(
-                f"ckpt_path={path} was trained with {key}={before.get(key)}, this run has {key}={value}: repeat the overrides "
-                "of the run that goes on."
+                f"ckpt_path={path} was trained with {key}={before.get(key)}, this run has {key}={value}: repeat the "
+                "overrides of the run that goes on."
             )

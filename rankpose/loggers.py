@@ -37,8 +37,8 @@ def wandb_logger(save_dir: str, project: str = "rankpose", name: str | None = No
     Args:
         save_dir: folder that gets the `wandb/` folder.
         project, name: as W&B shows them.
-        mode: `online`, `offline`, `disabled`, or `auto`: WANDB_MODE where it is set, else online for a logged-in user, else
-            offline. Online falls back to offline where no connection comes about.
+        mode: `online`, `offline`, `disabled`, or `auto`: WANDB_MODE where it is set, else online for a logged-in user,
+            else offline. Online falls back to offline where no connection comes about.
     """
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
@@ -66,6 +66,13 @@ def how_to_view(logger: WandbLogger) -> str:
         return f"W&B: {run.url}"
     folder = os.path.relpath(Path(run.dir).parent)
     return f"W&B, offline: `wandb leet {folder}` shows the run here, `wandb sync {folder}` uploads it."
+
+
+def log_configuration(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
+    """Sends the run's configuration to W&B, where runs are told apart by it."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_hyperparams(config)
 
 
 def log_results(loggers: Sequence[Logger], predictions: pd.DataFrame, rows: int = 50) -> None:

@@ -82,7 +82,8 @@ def gradient_ratio(rank_term: Tensor, mse_term: Tensor, prediction: Tensor) -> T
     """
     (rank_gradient,) = torch.autograd.grad(rank_term, prediction, retain_graph=True)
     (mse_gradient,) = torch.autograd.grad(mse_term, prediction, retain_graph=True)
-    return rank_gradient.norm() / mse_gradient.norm().clamp(min=torch.finfo(torch.float32).tiny)
+    ratio: Tensor = rank_gradient.norm() / mse_gradient.norm().clamp(min=torch.finfo(torch.float32).tiny)
+    return ratio
 
 
 class PoseLoss(nn.Module):

@@ -25,8 +25,8 @@ def prediction_table(table: Mapping[str, Tensor], records: Records, test_scale: 
         test_scale: side of the square over the face box's.
 
     Returns:
-        columns `image`, `identity`, `yaw`, `pitch`, `roll`, `yaw_pred`, `pitch_pred`, `roll_pred` and `geodesic` (degrees),
-        `crop_x`, `crop_y`, `crop_side` (pixels of the image).
+        columns `image`, `identity`, `yaw`, `pitch`, `roll`, `yaw_pred`, `pitch_pred`, `roll_pred` and `geodesic`
+        (degrees), `crop_x`, `crop_y`, `crop_side` (pixels of the image).
     """
     rows = table["index"].numpy()
     columns: dict[str, object] = {

@@ -15,8 +15,8 @@ from rankpose.files import write_whole
 def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str | None]]:
     """The run's folder and the checkpoint to go on from, if any.
 
-    A checkpoint in a run's `checkpoints` folder goes on in that run's folder. A folder that Hydra made for a run that came
-    to nothing is removed.
+    A checkpoint in a run's `checkpoints` folder goes on in that run's folder. A folder that Hydra made for a run that
+    came to nothing is removed.
 
     Args:
         output_dir: the folder that Hydra made.
@@ -58,7 +58,8 @@ def _find(made: Path, ckpt_path: str | None) -> Path | None:
     others = sorted(made.parent.parent.glob("*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
     if not others:
         raise CheckpointError(
-            f"ckpt_path=last: no run in {shown(made.parent.parent)} has a checkpoint yet; give its path, or start without."
+            f"ckpt_path=last: no run in {shown(made.parent.parent)} has a checkpoint yet; give its path, or start "
+            "without."
         )
     return others[-1].resolve()
 

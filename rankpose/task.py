@@ -103,7 +103,7 @@ class PoseTask(PoseTest):
         """
         trainer = self.trainer
         datamodule = getattr(trainer, "datamodule", None)
-        if not hasattr(datamodule, "batches_per_epoch"):
+        if datamodule is None or not hasattr(datamodule, "batches_per_epoch"):
             total = int(trainer.estimated_stepping_batches)
             return total, max(1, total // max(1, trainer.max_epochs or 1))
         batches = datamodule.batches_per_epoch()

@@ -2,8 +2,8 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from rankpose.configuration import CONFIG_DIR, build, plain, quiet_libraries
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.files import write_whole
-from rankpose.loggers import log_results
+from rankpose.loggers import log_configuration, log_results
 from rankpose.models import PoseNet, build_backbone
 from rankpose.report.page import write_report
 from rankpose.results import prediction_table, write_metrics, write_predictions
@@ -43,12 +43,14 @@ def check(task: PoseTask, data: PoseDataModule) -> None:
     """What no part can see alone."""
     if task.loss.needs_pairs and data.images_per_identity < 2:
         raise ConfigError(
-            f"data.images_per_identity={data.images_per_identity}: a ranking loss needs two images of a person in a batch. "
-            "Set data.images_per_identity=2, or loss=mse."
+            f"data.images_per_identity={data.images_per_identity}: a ranking loss needs two images of a person in a "
+            "batch. Set data.images_per_identity=2, or loss=mse."
         )
 
 
-def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> dict[str, Any]:
+def finish(
+    config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path
+) -> Mapping[str, float]:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
     best = run / "checkpoints" / "best.ckpt"
     if not best.exists():
@@ -99,6 +101,7 @@ def main(config: DictConfig) -> None:
         )
         if trainer.is_global_zero:
             write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+            log_configuration(trainer.loggers, plain(config))
         try:
             trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
         except Stopped as stopped:

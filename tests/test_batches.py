@@ -139,7 +139,7 @@ def test_a_batch_holds_p_identities_with_k_different_images_side_by_side():
     for batch in batches:
         assert len(batch) == 12
         for visit in range(4):
-            rows = [draw.index for draw in batch[3 * visit : 3 * visit + 3]]
+            rows = [draw.row for draw in batch[3 * visit : 3 * visit + 3]]
             assert len(set(rows)) == 3
             assert len(set(IDENTITY[rows])) == 1
             assert len({draw.visit_seed for draw in batch[3 * visit : 3 * visit + 3]}) == 1
@@ -147,14 +147,14 @@ def test_a_batch_holds_p_identities_with_k_different_images_side_by_side():
 
 
 def test_an_epoch_visits_every_identity_that_can_form_a_pair():
-    visits = np.bincount([IDENTITY[draw.index] for batch in order() for draw in batch], minlength=20) // 2
+    visits = np.bincount([IDENTITY[draw.row] for batch in order() for draw in batch], minlength=20) // 2
     alone = np.bincount(IDENTITY) < 2
     assert (visits[alone] == 0).all()
     assert (visits[~alone] == 5).all()
 
 
 def test_every_image_of_an_identity_comes_up():
-    rows = {draw.index for epoch in range(20) for batch in order(epoch=epoch) for draw in batch}
+    rows = {draw.row for epoch in range(20) for batch in order(epoch=epoch) for draw in batch}
     assert len(rows) == (np.bincount(IDENTITY)[IDENTITY] >= 2).sum()
 
 
@@ -192,7 +192,7 @@ def test_too_few_identities_for_a_batch_say_which_key_to_change():
 def test_evaluation_sees_every_image_with_equally_many_batches(count, world):
     shares = [list(EveryImage(count, 4, rank, world)) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
-    assert {draw.index for share in shares for batch in share for draw in batch} == set(range(count))
+    assert {draw.row for share in shares for batch in share for draw in batch} == set(range(count))
 
 
 def test_convention_holds_on_real_annotations(real_data):

@@ -99,8 +99,8 @@ def test_the_same_seed_gives_the_same_metrics(small_set, trained, tmp_path):
 
 def test_a_stopped_run_goes_on_where_it_was(small_set, tmp_path):
     """SIGTERM in the middle of an epoch, resume, and the metrics are those of the run that was left alone."""
-    longer = [part for part in SMALL if "max_epochs" not in part] + ["data.draws_per_identity=40", "trainer.max_epochs=3"]
-    longer.append(f"data.root={small_set}")
+    longer = [part for part in SMALL if "max_epochs" not in part]
+    longer += ["data.draws_per_identity=40", "trainer.max_epochs=3", f"data.root={small_set}"]
     succeed(run("train", *longer, "hydra.run.dir=whole", cwd=tmp_path))
     command = [sys.executable, "-m", "rankpose.train", *longer]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -147,9 +147,8 @@ def test_multirun_gives_each_run_its_directory(small_set, tmp_path):
 
 
 def test_wandb_offline_never_asks(small_set, tmp_path):
-    process = succeed(
-        train(small_set, "logger=default", "trainer.max_steps=2", "hydra.run.dir=run", cwd=tmp_path, env={"HOME": str(tmp_path)})
-    )
+    arguments = ["logger=default", "trainer.max_steps=2", "hydra.run.dir=run"]
+    process = succeed(train(small_set, *arguments, cwd=tmp_path, env={"HOME": str(tmp_path)}))
     assert "wandb sync" in process.stderr + process.stdout
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
@@ -161,16 +160,14 @@ def test_300w_lp_layout_with_a_real_image_beside_rendered_ones(small_set, real_d
     for path in (real_data / "300w_lp").glob("IBUG_image_008_1_0.*"):
         shutil.copy(path, root / "IBUG" / path.name)
     arguments = [part for part in SMALL if "source" not in part]
-    process = run("train", "data=300w_lp", f"data.root={root}", "augment=published", "data.source.val_share=0.2",
-                  *arguments, "hydra.run.dir=run", cwd=tmp_path)
-    succeed(process)
+    arguments += ["data=300w_lp", f"data.root={root}", "augment=published", "data.source.val_share=0.2"]
+    succeed(run("train", *arguments, "hydra.run.dir=run", cwd=tmp_path))
     assert metrics(tmp_path / "run")["test/mae"] > 0
 
 
 def test_evaluation_on_real_photographs(trained, real_data, tmp_path):
-    process = succeed(
-        run("evaluate", f"checkpoint={trained}/checkpoints/best.ckpt", f"protocol.root={real_data}/aflw2000", "out=out", cwd=tmp_path)
-    )
+    arguments = [f"checkpoint={trained}/checkpoints/best.ckpt", f"protocol.root={real_data}/aflw2000", "out=out"]
+    process = succeed(run("evaluate", *arguments, cwd=tmp_path))
     text = process.stdout + process.stderr
     assert "490 images" in text
     assert "do not compare" in text, "a part of the set must be told from the whole"

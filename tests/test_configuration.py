@@ -72,7 +72,8 @@ def test_paper_experiment_is_the_published_set_up():
     assert config.backbone.name == "resnet50"
     assert config.backbone.pretrained
     assert config.image_size == 224
-    assert (config.data.identities_per_batch, config.data.images_per_identity, config.data.draws_per_identity) == (64, 2, 5)
+    data = config.data
+    assert (data.identities_per_batch, data.images_per_identity, data.draws_per_identity) == (64, 2, 5)
     assert config.optimizer._target_ == "torch.optim.Adam"
     assert config.optimizer.lr == 1e-3
     assert (config.trainer.max_epochs, config.trainer.check_val_every_n_epoch) == (80, 5)

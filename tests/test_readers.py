@@ -86,11 +86,13 @@ def cut_off_annotation(sample):
 
 
 def nan_pose(sample):
-    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.full((1, 7), np.nan), "pt2d": np.random.rand(2, 68)})
+    points = np.random.default_rng(0).random((2, 68))
+    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.full((1, 7), np.nan), "pt2d": points})
 
 
 def few_points(sample):
-    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.zeros((1, 7)), "pt2d": np.random.rand(2, 21)})
+    points = np.random.default_rng(0).random((2, 21))
+    savemat(sample.with_suffix(".mat"), {"Pose_Para": np.zeros((1, 7)), "pt2d": points})
 
 
 @pytest.mark.parametrize(

@@ -179,14 +179,15 @@ def test_too_small_a_disk_is_noticed_beforehand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_disk_that_fills_up_ends_with_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
+def test_a_disk_that_fills_up_ends_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("needs a small disk of its own, which only root can mount")
     try:
         monkeypatch.setattr(write, "_check_room", lambda *_: None)

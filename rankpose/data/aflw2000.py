@@ -2,8 +2,8 @@
 
 Format
     * `image00002.jpg` and `.mat` in one folder.
-    * `Pose_Para` as in 300W-LP; `pt3d_68` 3x68 landmarks, x and y in pixels. The `pt2d` of this set is 2x21 with -1 for an
-      unseen point, so no box is made from it.
+    * `Pose_Para` as in 300W-LP; `pt3d_68` 3x68 landmarks, x and y in pixels. The `pt2d` of this set is 2x21 with -1 for
+      an unseen point, so no box is made from it.
 Protocol
     31 images have an angle beyond +-99 degrees; almost every paper leaves them out, said or unsaid: 1,969 remain.
 Cite
@@ -20,8 +20,8 @@ from rankpose.data.record import Records, not_found, read_records
 
 NAME = "AFLW2000-3D"
 HOW = (
-    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set protocol.root to the folder "
-    "that holds image00002.jpg and its .mat; data/README.md has the details."
+    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set protocol.root to the "
+    "folder that holds image00002.jpg and its .mat; data/README.md has the details."
 )
 
 

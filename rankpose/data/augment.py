@@ -17,7 +17,7 @@ from rankpose.data.crop import View
 from rankpose.pose import flip_pose, turn_pose
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 
 class Views:
@@ -46,7 +46,8 @@ class Views:
         turn_p: float = 1.0,
         flip_p: float = 0.0,
     ) -> None:
-        self.scale, self.enlarge, self.zoom, self.zoom_p = tuple(scale), enlarge, zoom, zoom_p
+        self.scale = (float(scale[0]), float(scale[1]))
+        self.enlarge, self.zoom, self.zoom_p = enlarge, zoom, zoom_p
         self.turn_deg, self.turn_p, self.flip_p = turn_deg, turn_p, flip_p
 
     def draw(self, visit: np.random.Generator, image: np.random.Generator) -> View:
@@ -96,7 +97,7 @@ class SurroundingsSwap:
     """
 
     def __init__(self, p: float = 0.5, grow: tuple[float, float] = (0.95, 1.2), soft: float = 0.02) -> None:
-        self.p, self.grow, self.soft = p, tuple(grow), soft
+        self.p, self.grow, self.soft = p, (float(grow[0]), float(grow[1])), soft
 
     def __call__(self, images: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(N, H, W, 3) uint8 and (N, 68, 2) input pixels to (N, H, W, 3) uint8."""

@@ -1,18 +1,18 @@
 """BIWI Kinect Head Pose: 15,678 frames of 24 recordings of 20 people before a depth camera.
 
 Format
-    * `<root>/<NN>/frame_00003_rgb.png` (640x480) and `frame_00003_pose.txt`: three rows of a rotation, an empty line, the
-      head's centre in millimetres, all in the frame of the depth camera (x right, y down, z away from it).
-    * `<NN>/rgb.cal`: intrinsics 3x3, distortion, rotation 3x3 and translation (millimetres) from the depth camera to the
-      colour camera, image size. The folder may be called `hpdb`, `kinect_head_pose_db` or `faces_0`.
+    * `<root>/<NN>/frame_00003_rgb.png` (640x480) and `frame_00003_pose.txt`: three rows of a rotation, an empty line,
+      the head's centre in millimetres, all in the frame of the depth camera (x right, y down, z away from it).
+    * `<NN>/rgb.cal`: intrinsics 3x3, distortion, rotation 3x3 and translation (millimetres) from the depth camera to
+      the colour camera, image size. The folder may be called `hpdb`, `kinect_head_pose_db` or `faces_0`.
 Labels
-    The depth camera's frame. The angles that HopeNet read from the rotation, and that FSA-Net and others test against, are
-    the project's own convention once the camera's frame (y down, z away) is turned to ours (y up, z towards the camera):
-    `01/frame_00003` is yaw 3.291, pitch 7.607, roll -1.567. RankPose's own code negates the pitch; its lists follow other
-    signs than 300W-LP's annotations.
+    The depth camera's frame. The angles that HopeNet read from the rotation, and that FSA-Net and others test against,
+    are the project's own convention once the camera's frame (y down, z away) is turned to ours (y up, z towards the
+    camera): `01/frame_00003` is yaw 3.291, pitch 7.607, roll -1.567. RankPose's own code negates the pitch; its lists
+    follow other signs than 300W-LP's annotations.
 Boxes
-    The set has none. Here the head's centre is projected into the colour image and a box of fixed metric size is put around
-    it: every frame gets one, and no detector is needed.
+    The set has none. Here the head's centre is projected into the colour image and a box of fixed metric size is put
+    around it: every frame gets one, and no detector is needed.
 Licence
     For research, as its authors' page states.
 Cite
@@ -33,8 +33,8 @@ from rankpose.pose import rotmat_to_euler
 
 NAME = "BIWI"
 HOW = (
-    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set protocol.root to the folder "
-    "that holds 01 to 24; data/README.md has the details."
+    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set protocol.root to the "
+    "folder that holds 01 to 24; data/README.md has the details."
 )
 FACE_WIDTH_MM = 150.0
 """Width and height of the box around the head's centre: about the extent of 68 landmarks on a grown-up's head."""
@@ -97,7 +97,10 @@ def read_pose(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rotation_to_pose(rotation: np.ndarray) -> np.ndarray:
-    """BIWI's rotation (3, 3) to (yaw, pitch, roll) in degrees, in the project's convention; equals HopeNet's reading."""
+    """BIWI's rotation (3, 3) to (yaw, pitch, roll) in degrees, in the project's convention.
+
+    Equals HopeNet's reading.
+    """
     ours = FLIP_Y_AND_Z @ rotation @ FLIP_Y_AND_Z
     return rotmat_to_euler(torch.from_numpy(ours)).numpy()
 

@@ -1,12 +1,13 @@
 """From records to batches: the LightningDataModule.
 
-A batch is a dict of tensors: `image` (N, 3, H, W) uint8, `pose` (N, 3) degrees, `identity` (N,), `index` (N,) rows in the
-set's records. Images of one identity stand together, K at a time.
+A batch is a dict of tensors: `image` (N, 3, H, W) uint8, `pose` (N, 3) degrees, `identity` (N,), `index` (N,) rows in
+the set's records. Images of one identity stand together, K at a time.
 """
 
 import functools
 import os
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,12 +42,12 @@ class CropDataset(Dataset[Batch]):
         return len(self.records)
 
     def __getitem__(self, draws: list[Draw]) -> Batch:
-        rows = np.array([draw.index for draw in draws])
+        rows = np.array([draw.row for draw in draws])
         views = [self._view(draw) for draw in draws]
         images = np.empty((len(draws), self.size, self.size, 3), np.uint8)
         points = []
         for i, (draw, view) in enumerate(zip(draws, views, strict=True)):
-            record = self.records[draw.index]
+            record = self.records[draw.row]
             face = outline(record)
             matrix = crop_matrix(face, self.size, view)
             images[i] = warp_image(read_image(record.image), matrix, self.size)
@@ -174,7 +175,8 @@ class PoseDataModule(pl.LightningDataModule):
         loop = self.trainer.fit_loop
         batches = loop.epoch_loop.batch_progress
         start = 0 if batches.is_last_batch else batches.current.ready
-        return loop.epoch_progress.current.processed, start if loop.restarting else 0
+        epochs: Any = loop.epoch_progress.current  # declared as a base class, which has no `processed`
+        return epochs.processed, start if loop.restarting else 0
 
 
 def make_loader(dataset: CropDataset, sampler: Sampler[list[Draw]], num_workers: int | None) -> DataLoader[Batch]:

@@ -1,8 +1,9 @@
 """Which images stand together in a batch: P identities with K images each.
 
-An epoch visits each identity `draws_per_identity` times (RankPose: 5), each time with K different images of it (RankPose:
-2). Every draw carries the seeds of its augmentation, so that what a batch holds follows from (seed, epoch) alone, whatever
-the number of workers; a run that stopped in the middle of an epoch goes on with the batches that were still to come.
+An epoch visits each identity `draws_per_identity` times (RankPose: 5), each time with K different images of it
+(RankPose: 2). Every draw carries the seeds of its augmentation, so that what a batch holds follows from (seed, epoch)
+alone, whatever the number of workers; a run that stopped in the middle of an epoch goes on with the batches that were
+still to come.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from rankpose.errors import DatasetError
 class Draw(NamedTuple):
     """One image of a batch."""
 
-    index: int
-    """Row in the records."""
+    row: int
+    """In the records."""
     visit_seed: int = 0
     """Shared by the K images of one visit of an identity."""
     image_seed: int = 0
@@ -109,8 +110,8 @@ class IdentitySampler(Sampler[list[Draw]]):
 class EveryImage(Sampler[list[Draw]]):
     """Yields every record in order, for validation and test.
 
-    Under DDP each process takes every n-th; the last batch is filled up by repeating records, so that all processes have
-    equally many; the metrics count a record once.
+    Under DDP each process takes every n-th; the last batch is filled up by repeating records, so that all processes
+    have equally many; the metrics count a record once.
     """
 
     def __init__(self, count: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
@@ -123,4 +124,4 @@ class EveryImage(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for first in range(0, len(self._indices), self.batch_size):
-            yield [Draw(int(index)) for index in self._indices[first : first + self.batch_size]]
+            yield [Draw(int(row)) for row in self._indices[first : first + self.batch_size]]

@@ -127,7 +127,8 @@ def read_records(
         dataset: the set's name.
         files: paths of image files.
         identity_of: image path to identity.
-        annotation_of: image path to pose (3,) in degrees, face box (4,) and landmarks (68, 2) or None; raises `BadFile`.
+        annotation_of: image path to pose (3,) in degrees, face box (4,) and landmarks (68, 2) or None; raises
+            `BadFile`.
         max_angle: leave out images with an angle beyond +- this many degrees; None keeps all.
         strict: raise at the first unusable file instead. An angle beyond the range is no fault of the file and never
             raises.

@@ -9,7 +9,8 @@ Format
     * The stem without its last `_N` is the photograph, so the identity.
     * `Pose_Para` 1x7: pitch, yaw, roll in radians, then translation and scale; `pt2d` 2x68 landmarks in pixels.
 Licence
-    For research, as its authors' page states. The embedded set (`data=synthetic`) has the same layout and no such limit.
+    For research, as its authors' page states. The embedded set (`data=synthetic`) has the same layout and no such
+    limit.
 Cite
     X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
 """

@@ -68,8 +68,8 @@ def _load_weights(backbone: nn.Module, name: str, file: Path) -> None:
     missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
     if missing:
         raise CheckpointError(
-            f"backbone.weights={file}: is not of {name}: {len(missing)} of {len(own)} tensors are missing or of another "
-            f"shape, the first {missing[0]}."
+            f"backbone.weights={file}: is not of {name}: {len(missing)} of {len(own)} tensors are missing or of "
+            f"another shape, the first {missing[0]}."
         )
     backbone.load_state_dict(fitting, strict=False)
 
@@ -95,7 +95,7 @@ class PoseNet(nn.Module):
             values = torch.tensor(config.get(name, default), dtype=torch.float32)
             self.register_buffer(name, values.view(1, 3, 1, 1), persistent=False)
         self.backbone = backbone
-        features = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+        features: Any = getattr(backbone, "head_hidden_size", None) or backbone.num_features
         self.representation = representation(int(features))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)

@@ -26,7 +26,8 @@ def euler_to_rotmat(pose_deg: Tensor) -> Tensor:
         (..., 3, 3), columns are the head's x, y and z axes in the camera's frame.
     """
     yaw, pitch, roll = pose_deg.unbind(-1)
-    return roma.euler_to_rotmat("XYZ", [-pitch, -yaw, -roll], degrees=True)
+    rotation: Tensor = roma.euler_to_rotmat("XYZ", [-pitch, -yaw, -roll], degrees=True)
+    return rotation
 
 
 def rotmat_to_euler(rotation: Tensor) -> Tensor:

@@ -52,7 +52,8 @@ class Euler(Representation):
         nn.init.zeros_(self.linear.bias)
 
     def raw(self, features: Tensor) -> Tensor:
-        return self.linear(features)
+        pose: Tensor = self.linear(features)
+        return pose
 
     def to_pose(self, raw: Tensor) -> Tensor:
         return raw

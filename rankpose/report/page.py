@@ -10,9 +10,8 @@ order. To draw a page again from the files of a run::
 import argparse
 import json
 import math
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rankpose.files import write_whole
+from rankpose.pose import ANGLES
 from rankpose.report import pictures, tables
-from rankpose.report.tables import ANGLES
 
 TILE = 320
 """Pixels of a gallery picture, shown at about half of that: sharp on a phone and in print."""
@@ -76,7 +76,7 @@ def write_report(
     run_dir: Path,
     *,
     predictions: pd.DataFrame,
-    metrics: dict[str, float],
+    metrics: Mapping[str, float],
     title: str,
     subtitle: str,
     curves: pd.DataFrame | None,
@@ -104,8 +104,9 @@ def write_report(
     predictions = predictions.reset_index(drop=True)
     page = _render(run_dir, predictions, metrics, title, subtitle, curves, config_text, notes)
     words = json.dumps({"title": title, "subtitle": subtitle, "notes": notes}, indent=2, ensure_ascii=False)
-    _write_whole(run_dir / "report.json", words + "\n")
-    return _write_whole(run_dir / "report.html", page)
+    write_whole(run_dir / "report.json", words + "\n")
+    write_whole(run_dir / "report.html", page)
+    return run_dir / "report.html"
 
 
 def redraw(run_dir: Path) -> Path:
@@ -162,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _render(
     run_dir: Path,
     predictions: pd.DataFrame,
-    metrics: dict[str, float],
+    metrics: Mapping[str, float],
     title: str,
     subtitle: str,
     curves: pd.DataFrame | None,
@@ -213,7 +214,7 @@ def _counts(predictions: pd.DataFrame) -> str:
     return text + f" of {tables.format_number(int(people))} identit{'ies' if people != 1 else 'y'}"
 
 
-def _cards(metrics: dict[str, float], summary: pd.DataFrame, people_repeat: bool) -> list[Card]:
+def _cards(metrics: Mapping[str, float], summary: pd.DataFrame, people_repeat: bool) -> list[Card]:
     spread = summary.set_index(summary.columns[0])
     cards = []
     for key, label, row, kind in (
@@ -309,17 +310,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no JSON object")
     return content
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of it."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from rankpose.pose import euler_to_rotmat
-from rankpose.report.tables import ANGLES, MINUS, error_by_bin
+from rankpose.pose import ANGLES, euler_to_rotmat
+from rankpose.report.tables import MINUS, error_by_bin
 
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-ANGLES = ("yaw", "pitch", "roll")
+from rankpose.pose import ANGLES
+
 PREDICTION_COLUMNS = (
     "image",
     "identity",

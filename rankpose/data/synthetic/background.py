@@ -44,7 +44,8 @@ def _plain(rng: np.random.Generator, size: int) -> np.ndarray:
     shade = 1 + slope[0] * column[None, :] + slope[1] * column[:, None]
     if rng.random() < 0.5:
         shade = shade + rng.uniform(0, 0.08) * smooth_noise(rng, size, size * rng.uniform(0.1, 0.5))
-    return shade.astype(np.float32)[..., None] * draw_colour(rng)
+    image: np.ndarray = shade.astype(np.float32)[..., None] * draw_colour(rng)
+    return image
 
 
 def _black(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -95,7 +96,7 @@ def _outdoor(rng: np.random.Generator, size: int) -> np.ndarray:
         image = np.empty((size, size, 3), np.float32)
         image[:] = _leaf_colour(rng)
     else:
-        sky = np.float32([0.75, 0.87, 1.0]) * rng.uniform(0.5, 1.4) + np.float32(rng.uniform(0, 0.3))
+        sky = np.array([0.75, 0.87, 1.0], np.float32) * rng.uniform(0.5, 1.4) + np.float32(rng.uniform(0, 0.3))
         image = np.empty((size, size, 3), np.float32)
         image[:] = sky
         horizon = int(rng.uniform(0.2, 1.1) * size)
@@ -142,7 +143,8 @@ def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
     across = np.cos(angle) * along[None, :] + np.sin(angle) * along[:, None]
     wave = np.sin(across * np.float32(2 * np.pi / (rng.uniform(0.04, 0.3) * size)) + rng.uniform(0, 6))
     sharp = np.clip(wave * rng.uniform(0.7, 4), -1, 1).astype(np.float32) * 0.5 + 0.5
-    return (sharp[..., None] * draw_colour(rng) + (1 - sharp[..., None]) * draw_colour(rng)).astype(np.float32)
+    mix: np.ndarray = sharp[..., None]
+    return np.asarray(mix * draw_colour(rng) + (1 - mix) * draw_colour(rng), np.float32)
 
 
 def _leaf_colour(rng: np.random.Generator) -> np.ndarray:
@@ -215,13 +217,13 @@ def _strand(
     hair = np.array([0.12, 0.08, 0.055]) * rng.uniform(0.1, 2.5) * (0.3 + _colour_at(image, centre).mean() * 2)
     start = centre + side * np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.75, -0.5)])
     end = centre + side * np.array([rng.uniform(-0.6, 0.6), rng.uniform(0, 0.7)])
-    middle = (start + end) / 2 + side * rng.normal(0, 0.15, 2)
+    middle = (start + end) / 2 + side * rng.normal(0, 0.22, 2)
     t = np.linspace(0, 1, 14)[:, None]
     for _ in range(rng.integers(3, 22)):
-        wander = side * rng.normal(0, [[0.02, 0.0], [0.05, 0.03], [0.08, 0.04]])
+        wander = side * rng.normal(0, [[0.03, 0.0], [0.04, 0.03], [0.06, 0.08]])
         p0, p1, p2 = start + wander[0], middle + wander[1], end + wander[2]
         path = (1 - t) ** 2 * p0 + 2 * t * (1 - t) * p1 + t**2 * p2
-        colour = (*(hair * rng.uniform(0.6, 1.5)).tolist(), 1.0)
+        colour = (*(hair * rng.uniform(0.6, 1.5) * 0.7).tolist(), 0.7)  # thinner than a pixel
         cv2.polylines(layer, [np.rint(path * 16).astype(np.int32)], False, colour, 1, cv2.LINE_AA, 4)
 
 
@@ -276,7 +278,8 @@ def _limb(
 def _colour_at(image: np.ndarray, place: np.ndarray) -> np.ndarray:
     """(3,) the mean colour in a small window."""
     column, row = int(place[0]), int(place[1])
-    return image[max(row - 12, 0) : row + 12, max(column - 12, 0) : column + 12].mean((0, 1))
+    colour: np.ndarray = image[max(row - 12, 0) : row + 12, max(column - 12, 0) : column + 12].mean((0, 1))
+    return colour
 
 
 _OCCLUDERS = {"hand": _hand, "strand": _strand, "cloth": _cloth, "microphone": _microphone}

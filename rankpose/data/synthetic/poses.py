@@ -18,7 +18,8 @@ def label_to_rotation(pose: ArrayLike) -> np.ndarray:
     The same as scipy's `Rotation.from_euler("XYZ", [-pitch, -yaw, -roll], degrees=True)`, ten times as fast for one.
     """
     yaw, pitch, roll = np.moveaxis(np.asarray(pose, float), -1, 0)
-    return _about(0, -pitch) @ _about(1, -yaw) @ _about(2, -roll)
+    rotation: np.ndarray = _about(0, -pitch) @ _about(1, -yaw) @ _about(2, -roll)
+    return rotation
 
 
 def rotation_to_label(rotation: ArrayLike) -> np.ndarray:
@@ -27,7 +28,8 @@ def rotation_to_label(rotation: ArrayLike) -> np.ndarray:
     yaw = -np.arcsin(np.clip(r[..., 0, 2], -1, 1))
     pitch = -np.arctan2(-r[..., 1, 2], r[..., 2, 2])
     roll = -np.arctan2(-r[..., 0, 1], r[..., 0, 0])
-    return np.degrees(np.stack([yaw, pitch, roll], -1))
+    label: np.ndarray = np.degrees(np.stack([yaw, pitch, roll], -1))
+    return label
 
 
 def natural_to_rotation(turn: ArrayLike, nod: ArrayLike, tilt: ArrayLike) -> np.ndarray:
@@ -35,7 +37,9 @@ def natural_to_rotation(turn: ArrayLike, nod: ArrayLike, tilt: ArrayLike) -> np.
 
     With one angle alone it is the label of the same name: R = Rz(-tilt) Rx(-nod) Ry(-turn).
     """
-    return _about(2, -np.asarray(tilt)) @ _about(0, -np.asarray(nod)) @ _about(1, -np.asarray(turn))
+    tilted, nodded = _about(2, -np.asarray(tilt)), _about(0, -np.asarray(nod))
+    rotation: np.ndarray = tilted @ nodded @ _about(1, -np.asarray(turn))
+    return rotation
 
 
 def rotation_to_natural(rotation: ArrayLike) -> np.ndarray:
@@ -44,7 +48,8 @@ def rotation_to_natural(rotation: ArrayLike) -> np.ndarray:
     turn = -np.arctan2(-r[..., 2, 0], r[..., 2, 2])
     nod = -np.arcsin(np.clip(r[..., 2, 1], -1, 1))
     tilt = -np.arctan2(-r[..., 0, 1], r[..., 1, 1])
-    return np.degrees(np.stack([turn, nod, tilt], -1))
+    natural: np.ndarray = np.degrees(np.stack([turn, nod, tilt], -1))
+    return natural
 
 
 def _about(axis: int, angle_deg: ArrayLike) -> np.ndarray:

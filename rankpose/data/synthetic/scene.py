@@ -19,7 +19,7 @@ from rankpose.data.synthetic.mesh import Mesh
 
 IMAGE_SIZE = 192
 """Height and width of a picture, pixels."""
-_FINE = 256
+_FINE = 224
 _COARSE = 96
 _SHADOW = 104
 _SHADOW_REACH_CM = 23.0
@@ -117,11 +117,11 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     grey = rng.random() < 0.17
     coloured = rng.random() < 0.12
     with_body = rng.random() < 0.12  # the whole person turned, or the photograph itself tilted
-    occluder = str(rng.choice(("none", *background.OCCLUDERS), p=[0.74, 0.1, 0.08, 0.05, 0.03]))
+    occluder = str(rng.choice(("none", *background.OCCLUDERS), p=[0.76, 0.1, 0.06, 0.05, 0.03]))
     edge = str(rng.choice(["none", "left", "right", "top", "bottom"], p=[0.87, 0.03, 0.03, 0.02, 0.05]))
     sharpness = rng.random()
     return Scene(
-        distance_cm=float(np.exp(rng.uniform(np.log(70), np.log(400)))),
+        distance_cm=float(np.exp(rng.uniform(np.log(90), np.log(600)))),
         box_side_px=float(rng.uniform(76, 92)),
         box_right_px=float(np.clip(rng.normal(0, 4.5), -12, 12)),
         box_down_px=float(np.clip(rng.normal(0, 4.5), -12, 12)),
@@ -241,9 +241,7 @@ def _tinted(rng: np.random.Generator, warmth: float, spread: float, gain: float 
     return (float(colour[0]), float(colour[1]), float(colour[2]))
 
 
-def _draw_key(
-    rng: np.random.Generator, light: str
-) -> tuple[tuple[float, float, float], float, float, float, float]:
+def _draw_key(rng: np.random.Generator, light: str) -> tuple[tuple[float, float, float], float, float, float, float]:
     """Direction and strength of the main light, the ambient's strength, how deep and how soft shadows are."""
     side = rng.choice([-1, 1])
     if light == "overcast":
@@ -271,7 +269,7 @@ def _background_share(light: str, mood: float) -> np.ndarray:
     if light == "sun":
         share["outdoor"] *= 3
     weights = np.array([share[kind] for kind in background.KINDS])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _body_rotation(head: np.ndarray, scene: Scene) -> np.ndarray:
@@ -339,7 +337,7 @@ def _rasterise(
         mesh.albedo, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0)
     )
     shape = (IMAGE_SIZE, IMAGE_SIZE)
-    covered = cv2.compare(depth, _FAR_CM * 0.99, cv2.CMP_LT)
+    covered = np.multiply(depth < _FAR_CM * 0.99, 255, dtype=np.uint8)
     # Averaging sRGB bytes makes an outline's colour darker than averaging light would, as if less of it were covered:
     # the same table for the cover makes up for it.
     table = _linear_table()
@@ -383,7 +381,7 @@ def _light(
     """Light that arrives and highlight, on the coarse grid within `area`: (h, w, 4) float32."""
     seen = (depth < _FAR_CM * 0.99).astype(np.float32)
     key = np.array(scene.key_direction)
-    halfway = key + [0, 0, 1]
+    halfway = key + np.array([0.0, 0.0, 1.0])
     halfway /= max(float(np.linalg.norm(halfway)), 0.2)
     rays = np.array([key, scene.fill_direction, scene.rim_direction, halfway], np.float32)
     across, up, out = cv2.split(np.ascontiguousarray(normal))
@@ -424,7 +422,7 @@ def _light(
     share = 1 / (cv2.blur(seen, (7, 7)) + np.float32(1e-4))
     for plane in planes:
         np.copyto(plane, cv2.blur(plane * seen, (7, 7)) * share, where=nothing)
-    return cv2.merge(planes)
+    return np.asarray(cv2.merge(planes))
 
 
 def _ambient_reach(depth: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -432,7 +430,8 @@ def _ambient_reach(depth: np.ndarray, seen: np.ndarray) -> np.ndarray:
     near = np.minimum(depth, depth[seen > 0].max())
     sigma = 0.04 * _COARSE
     around = cv2.GaussianBlur(near * seen, (0, 0), sigma) / (cv2.GaussianBlur(seen, (0, 0), sigma) + 1e-3)
-    return 1 - np.float32(0.6) * np.clip((near - around - np.float32(0.3)) / 3.5, 0, 1)
+    behind = np.clip((near - around - np.float32(0.3)) / 3.5, 0, 1)
+    return np.asarray(1 - np.float32(0.6) * behind)
 
 
 def _unshadowed(
@@ -512,7 +511,7 @@ def _metered(colour: np.ndarray, place: np.ndarray, scene: Scene) -> float:
     light = 0.75 * scene.ambient + scene.key_strength * (0.2 + 0.6 * front) + 0.4 * scene.fill_strength
     column, row = int(place[0]), int(place[1])
     skin = float(colour[row - 12 : row + 12, column - 12 : column + 12, 1].mean())
-    return light * (max(skin, 0.03) / 0.3) ** 0.45
+    return float(light * (max(skin, 0.03) / 0.3) ** 0.45)
 
 
 def _develop(rng: np.random.Generator, image: np.ndarray, scene: Scene) -> np.ndarray:
@@ -549,13 +548,13 @@ def _tone_table(scene: Scene) -> np.ndarray:
         pivot * (display / pivot) ** scene.contrast,
         1 - (1 - pivot) * (np.maximum(1 - display, 0) / (1 - pivot)) ** scene.contrast,
     )
-    return (np.clip(bent, 0, 1) * 255 + 0.5).astype(np.uint8)[None]
+    return np.asarray(np.clip(bent, 0, 1) * 255 + 0.5).astype(np.uint8)[None]
 
 
 def _soften(rng: np.random.Generator, photo: np.ndarray, scene: Scene) -> np.ndarray:
     """Lens, hand and resolution."""
-    if scene.blur_px > 0:
-        photo = cv2.GaussianBlur(photo, (0, 0), scene.blur_px)
+    # No lens draws the stairs of a rasteriser's outline.
+    photo = cv2.GaussianBlur(photo, (0, 0), scene.blur_px) if scene.blur_px else cv2.GaussianBlur(photo, (3, 3), 0.5)
     if scene.motion_px > 0:
         length = int(scene.motion_px) * 2 + 1
         kernel = np.zeros((length, length), np.float32)

@@ -38,7 +38,7 @@ def draw_tile(rng: np.random.Generator, number: int, pose: np.ndarray, side: int
     drawn = scene.draw_scene(rng)
     picture, landmarks = scene.render(mesh, pose, drawn)
     _, packed = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, drawn.jpeg_quality])
-    return crop_face(cv2.imdecode(packed, cv2.IMREAD_COLOR), landmarks, side)
+    return crop_face(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)), landmarks, side)
 
 
 def people_sheet(seed: int, identities: int, columns: int, side: int = 144) -> np.ndarray:
@@ -60,7 +60,7 @@ def beside_sheet(folder: Path, seed: int, pairs: int = 48, pairs_a_row: int = 6,
     if not labels:
         raise SystemExit(f"{folder} holds no image*.mat: name AFLW2000-3D's folder")
     rng = np.random.default_rng(seed)
-    tiles = []
+    tiles: list[np.ndarray] = []
     for path in (labels[i] for i in rng.permutation(len(labels))):
         content = loadmat(path)
         pitch, yaw, roll = np.degrees(content["Pose_Para"][0, :3])

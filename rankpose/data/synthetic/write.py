@@ -31,6 +31,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -216,7 +217,7 @@ def _write(root: Path, settings: Settings, workers: int | None, progress: bool) 
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write_split(folder: Path, numbers: range, settings: Settings, mapped: _Mapped, bar: tqdm) -> None:
+def _write_split(folder: Path, numbers: range, settings: Settings, mapped: _Mapped, bar: "tqdm[Any]") -> None:
     """The pictures and the table of one split."""
     folder.mkdir()
     tables = mapped(partial(write_identity, folder, settings), numbers)
