@@ -150,7 +150,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         contrast=float(rng.uniform(1.1, 1.8)) if rng.random() < 0.92 else float(rng.uniform(1.8, 3.0)),
         gamma=float(rng.uniform(0.88, 1.2)),
         white_balance=_tinted(rng, rng.normal(0.02, 0.22 if coloured else 0.05), 0.1 if coloured else 0.02),
-        saturation=0.0 if grey else float(np.clip(rng.normal(1.0, 0.28), 0.2, 1.7)),
+        saturation=0.0 if grey else float(np.clip(rng.normal(0.85, 0.25), 0.2, 1.6)),
         tint=float(rng.uniform(-0.5, 1)) if rng.random() < 0.35 else 0.0,
         background=kind,
         background_blur_px=float(np.exp(rng.uniform(np.log(0.5), np.log(9)))),
@@ -422,7 +422,8 @@ def _light(
     share = 1 / (cv2.blur(seen, (7, 7)) + np.float32(1e-4))
     for plane in planes:
         np.copyto(plane, cv2.blur(plane * seen, (7, 7)) * share, where=nothing)
-    return np.asarray(cv2.merge(planes))
+    # Along the jaw a coarse pixel may show the shaded neck where the image shows the cheek: softened, it is no dotted line.
+    return np.asarray(cv2.GaussianBlur(cv2.merge(planes), (3, 3), 0.8))
 
 
 def _ambient_reach(depth: np.ndarray, seen: np.ndarray) -> np.ndarray:

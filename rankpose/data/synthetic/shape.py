@@ -30,12 +30,12 @@ SECTIONS = np.array([
 LIFT_SLOPE, LIFT_BEND, LIFT_LIMIT = 0.40, 0.14, 8.0
 
 ROWS = np.concatenate([
-    [11.7, 11.55, 11.2, 10.6, 9.9], np.linspace(9.0, 3.5, 8), np.linspace(2.9, 1.2, 6), np.linspace(0.9, -1.0, 10),
-    np.linspace(-1.35, -3.0, 5), np.linspace(-3.25, -4.55, 8), np.linspace(-4.85, -7.5, 15),
-    np.linspace(-7.9, -10.45, 7), [-10.65, -10.8, -10.9, -11.0, -11.15, -11.2],
+    [11.7, 11.4, 10.7, 9.7], np.linspace(8.6, 3.6, 6), np.linspace(2.9, 1.2, 5), np.linspace(0.85, -1.0, 9),
+    np.linspace(-1.4, -3.0, 4), np.linspace(-3.27, -4.55, 7), np.linspace(-4.85, -7.5, 13),
+    np.linspace(-8.0, -10.45, 5), [-10.65, -10.8, -10.95, -11.1, -11.2],
 ])  # fmt: skip
 """Heights of the mesh's rows at the front: dense at eyes, nostrils and lips."""
-_HALF = np.concatenate([np.linspace(0, 0.65, 19), np.linspace(0.74, 1.57, 10), np.linspace(1.74, np.pi, 8)])
+_HALF = np.concatenate([np.linspace(0, 0.64, 16), np.linspace(0.75, 1.57, 8), np.linspace(1.82, np.pi, 6)])
 COLUMNS = np.concatenate([-_HALF[:0:-1], _HALF])
 """Angles of the mesh's columns about the vertical axis, radians from straight ahead: dense in front."""
 

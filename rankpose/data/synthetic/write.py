@@ -44,7 +44,7 @@ from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.errors import DatasetError
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """To be raised when the same seed gives other pictures: sets of another version are then not taken for wanted ones."""
 BYTES_PER_IMAGE = 16_000
 """Picture, `.mat` and row on a disk with blocks of 4 KiB, rounded up."""
