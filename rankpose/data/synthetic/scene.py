@@ -422,7 +422,8 @@ def _light(
     share = 1 / (cv2.blur(seen, (7, 7)) + np.float32(1e-4))
     for plane in planes:
         np.copyto(plane, cv2.blur(plane * seen, (7, 7)) * share, where=nothing)
-    # Along the jaw a coarse pixel may show the shaded neck where the image shows the cheek: softened, it is no dotted line.
+    # Along the jaw a coarse pixel may show the shaded neck where the image shows the cheek: softened, that is no
+    # dotted line.
     return np.asarray(cv2.GaussianBlur(cv2.merge(planes), (3, 3), 0.8))
 
 

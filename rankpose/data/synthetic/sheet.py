@@ -11,25 +11,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.io import loadmat
 
+from rankpose.data.aflw2000 import read_aflw2000
+from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
-
-BOX_SCALE = 1.4
-"""Side of the square crop, in longer sides of the landmarks' box."""
+from rankpose.errors import one_line_errors
 
 
-def crop_face(image: np.ndarray, landmarks: np.ndarray, side: int, box_scale: float = BOX_SCALE) -> np.ndarray:
-    """(side, side, 3): the square around the landmarks' box, padded with black, never squeezed."""
-    low, high = landmarks.min(0), landmarks.max(0)
-    centre, wanted = (low + high) / 2, box_scale * (high - low).max()
-    scale = side / wanted
-    if scale < 0.8:  # as much blur as keeps a large photograph from flickering
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
-    shift = (side - 1) / 2 - scale * centre
-    matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR)
+def crop_face(image: np.ndarray, landmarks: np.ndarray, side: int) -> np.ndarray:
+    """(side, side, 3): the crop that a network is tested on."""
+    return warp_image(image, crop_matrix(landmarks.astype(np.float64), side, View()), side)
 
 
 def draw_tile(rng: np.random.Generator, number: int, pose: np.ndarray, side: int) -> np.ndarray:
@@ -56,23 +48,13 @@ def people_sheet(seed: int, identities: int, columns: int, side: int = 144) -> n
 
 def beside_sheet(folder: Path, seed: int, pairs: int = 48, pairs_a_row: int = 6, side: int = 144) -> np.ndarray:
     """RGB sheet of AFLW2000-3D photographs, each with a drawn head at its pose to the right."""
-    labels = sorted(folder.rglob("image*.mat"))
-    if not labels:
-        raise SystemExit(f"{folder} holds no image*.mat: name AFLW2000-3D's folder")
+    records = read_aflw2000(folder, max_angle=poses.MAX_ANGLE_DEG)
     rng = np.random.default_rng(seed)
-    tiles: list[np.ndarray] = []
-    for path in (labels[i] for i in rng.permutation(len(labels))):
-        content = loadmat(path)
-        pitch, yaw, roll = np.degrees(content["Pose_Para"][0, :3])
-        pose = np.array([yaw, pitch, roll])
-        photograph = cv2.imread(str(path.with_suffix(".jpg")))
-        if photograph is None or np.abs(pose).max() > poses.MAX_ANGLE_DEG:
-            continue
-        photograph = cv2.cvtColor(photograph, cv2.COLOR_BGR2RGB)
-        drawn = draw_tile(rng, seed * 1000 + len(tiles), pose, side)
-        tiles.append(np.hstack([crop_face(photograph, content["pt3d_68"][:2].T, side), drawn]))
-        if len(tiles) == pairs:
-            break
+    tiles = []
+    for number, row in enumerate(rng.permutation(len(records))[:pairs]):
+        record = records[int(row)]
+        photograph = crop_face(read_image(record.image), outline(record), side)
+        tiles.append(np.hstack([photograph, draw_tile(rng, seed * 1000 + number, record.pose, side)]))
     return tile([tiles[i : i + pairs_a_row] for i in range(0, len(tiles) // pairs_a_row * pairs_a_row, pairs_a_row)])
 
 
@@ -87,6 +69,7 @@ def tile(rows: list[list[np.ndarray]], gap: int = 4) -> np.ndarray:
     return sheet
 
 
+@one_line_errors
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
