@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pandas as pd
 import pytest
 
@@ -248,3 +249,13 @@ def test_a_full_disk_ends_the_embedded_set_with_one_line(tmp_path):
         assert not [path for path in Path(disk).iterdir() if path.is_dir()]
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_sheets_are_pictures(trained, tmp_path):
+    succeed(run("report.sheet", trained, "predictions.png", "--rows", "2", "--columns", "3", cwd=tmp_path))
+    succeed(run("data.synthetic.sheet", "heads.png", "--identities", "1", "--poses", "3", cwd=tmp_path))
+    assert cv2.imread(str(tmp_path / "predictions.png")).shape == (2 * 144, 3 * 144, 3)
+    assert cv2.imread(str(tmp_path / "heads.png")).std() > 20
+    process = run("report.sheet", "nowhere", "out.png", cwd=tmp_path)
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: nowhere")
