@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
@@ -48,12 +49,9 @@ def test_a_missing_or_broken_weight_file_is_named(tmp_path):
 
 
 def test_weights_that_cannot_be_downloaded_name_both_ways_out(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    # an address that refuses at once, and a cache that holds nothing
+    monkeypatch.setattr(constants, "ENDPOINT", "https://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConfigError) as error:
         build_backbone("resnet18", pretrained=True)
     assert "backbone.weights=FILE" in str(error.value)

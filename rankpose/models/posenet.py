@@ -1,12 +1,17 @@
 """From pixels to poses: normalisation, a timm backbone, a representation."""
 
 import difflib
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
@@ -39,13 +44,14 @@ def build_backbone(
         raise ConfigError(f"backbone.name={name}: timm has no such model.{hint} timm.list_models() lists them all.")
     hub = pretrained and weights is None
     try:
-        backbone = timm.create_model(name, pretrained=hub, num_classes=0, **dict(options or {}))
+        with _no_endless_tries() if hub else nullcontext():
+            backbone = timm.create_model(name, pretrained=hub, num_classes=0, **dict(options or {}))
     except TypeError as error:
         raise ConfigError(f"backbone.options={dict(options or {})}: {name} does not take them ({error}).") from error
     except Exception as error:
         if not hub:
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise ConfigError(
             f"backbone.pretrained=true: the weights of {name} could not be had from the hub ({reason}). Either connect "
             "this machine, or download them elsewhere and set backbone.weights=FILE; backbone.pretrained=false starts "
@@ -54,6 +60,28 @@ def build_backbone(
     if weights is not None:
         _load_weights(backbone, name, Path(weights))
     return backbone
+
+
+@contextmanager
+def _no_endless_tries() -> Iterator[None]:
+    """Has the hub's client look into its cache only where the hub cannot be reached, instead of a minute of retries."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _hub_in_reach()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _hub_in_reach() -> bool:
+    address = urlparse(constants.ENDPOINT)
+    if getproxies().get(address.scheme):
+        return True  # only the proxy knows
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _load_weights(backbone: nn.Module, name: str, file: Path) -> None:
