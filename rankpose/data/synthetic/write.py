@@ -24,6 +24,7 @@ import multiprocessing
 import os
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +32,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -129,8 +131,7 @@ def write_synthetic(
 ) -> None:
     """Draw a set of `identities` (how many people for each split) at `root`, which must not hold anything yet.
 
-    `workers` processes draw (default: one a core); they are started afresh, so a script needs its
-    `if __name__ == "__main__":`. Raises `SyntheticSetError`.
+    `workers` processes draw (default: one a core). Raises `SyntheticSetError`.
     """
     root = Path(root).resolve()
     settings = Settings(dict(identities), images_per_identity, expressions_per_identity, seed)
@@ -251,9 +252,23 @@ def _workers(workers: int | None, most: int) -> Iterator[_Mapped]:
     # Started afresh: a copy of a process that has used CUDA or threads may hang.
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start_worker)
     try:
+        with _without_main():
+            for _ in range(count):  # each starts a process, as none is idle yet
+                pool.submit(os.getpid)
         yield partial(pool.map, chunksize=2)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started meanwhile do not import the program that starts them, a trainer of a gigabyte perhaps."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _start_worker() -> None:
