@@ -25,7 +25,6 @@ SMALL = [
     "image_size=32",
     "backbone.options.channels=[8,16,24,32]",
     "trainer.max_epochs=2",
-    "trainer.precision=32-true",
     "logger=csv",
 ]
 
@@ -127,7 +126,7 @@ def test_a_stopped_run_goes_on_where_it_was(small_set, tmp_path):
 
 
 def test_two_processes_test_to_the_metrics_of_one(small_set, tmp_path):
-    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
     succeed(train(small_set, *two, "hydra.run.dir=two", cwd=tmp_path))
     assert (tmp_path / "two" / "report.html").exists()
     arguments = ["checkpoint=two/checkpoints/best.ckpt", "protocol=synthetic", f"protocol.root={small_set}", "out=one"]
