@@ -51,7 +51,7 @@ class PoseTask(PoseTest):
     Args:
         net: images to poses.
         loss: predicted poses, labels and identities to terms.
-        optimizer: parameter groups to an optimizer; `weight_decay` is its own.
+        optimizer: parameter groups, which bring their weight decay along, to an optimizer.
         schedule: see `rankpose.schedules`.
         weight_decay: of all weights but biases and normalisation.
         config: what it takes to build this task again; goes into checkpoints.
