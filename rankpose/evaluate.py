@@ -1,7 +1,5 @@
 """Tests a checkpoint under a named protocol: `python -m rankpose.evaluate checkpoint=FILE protocol=aflw2000`."""
 
-import logging
-import math
 from pathlib import Path
 
 import hydra
@@ -13,12 +11,9 @@ from rankpose.configuration import CONFIG_DIR, build, quiet_libraries
 from rankpose.data.datamodule import every_image
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.protocol import Protocol
-from rankpose.report.page import write_report
-from rankpose.results import prediction_table, write_metrics, write_predictions
+from rankpose.results import leave_results, prediction_table
 from rankpose.run_directory import shown
 from rankpose.task import PoseTest
-
-log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
@@ -41,24 +36,15 @@ def main(config: DictConfig) -> None:
 
     default = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
     out = Path(config.out or default / "evaluation" / protocol.name)
-    out.mkdir(parents=True, exist_ok=True)
-    predictions = prediction_table(test.test_table, records, made_from["test_scale"])
-    write_predictions(out / "predictions.parquet", predictions)
-    write_metrics(out / "metrics.json", scores)
-    page = write_report(
+    leave_results(
         out,
-        predictions=predictions,
-        metrics=scores,
+        prediction_table(test.test_table, records, made_from["test_scale"]),
+        scores,
         title=f"RankPose under protocol {protocol.name}",
         subtitle=f"{protocol.title}. {records.summary()}",
-        curves=None,
         config_text=OmegaConf.to_yaml(config, resolve=True),
         notes=[f"Checkpoint: {shown(checkpoint)}", *protocol.remarks(records)],
     )
-    log.info("%s, %d images", protocol.title, len(records))
-    for name, value in sorted(scores.items()):
-        log.info("%-16s %s", name.removeprefix("test/"), "-" if math.isnan(value) else f"{value:.3f}")
-    log.info("report: %s", shown(page))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What a finished test leaves behind: predictions, metrics and the report, each written whole or not at all."""
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from rankpose.data.record import Records
 from rankpose.files import write_whole
 from rankpose.metrics import geodesic_error
 from rankpose.pose import ANGLES
+from rankpose.report.page import write_report
+from rankpose.run_directory import shown
+
+log = logging.getLogger(__name__)
 
 
 def prediction_table(table: Mapping[str, Tensor], records: Records, test_scale: float) -> pd.DataFrame:
@@ -41,12 +46,36 @@ def prediction_table(table: Mapping[str, Tensor], records: Records, test_scale: 
     return pd.DataFrame(columns)
 
 
-def write_metrics(path: Path, metrics: Mapping[str, float]) -> None:
-    """Writes `metrics.json`: flat, keys sorted, what is not a number as null."""
+def leave_results(
+    folder: Path,
+    predictions: pd.DataFrame,
+    metrics: Mapping[str, float],
+    *,
+    title: str,
+    subtitle: str,
+    config_text: str,
+    curves: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Writes `predictions.parquet`, `metrics.json` and `report.html`, and tells the user the figures.
+
+    `metrics.json` is flat, its keys are sorted, and what is not a number is null. For the rest see
+    `rankpose.report.page.write_report`.
+    """
+    write_whole(folder / "predictions.parquet", predictions.to_parquet(index=False))
     clean = {key: (None if math.isnan(value) else value) for key, value in metrics.items()}
-    write_whole(path, json.dumps(clean, indent=2, sort_keys=True) + "\n")
-
-
-def write_predictions(path: Path, predictions: pd.DataFrame) -> None:
-    """Writes `predictions.parquet`."""
-    write_whole(path, predictions.to_parquet(index=False))
+    write_whole(folder / "metrics.json", json.dumps(clean, indent=2, sort_keys=True) + "\n")
+    page = write_report(
+        folder,
+        predictions=predictions,
+        metrics=metrics,
+        title=title,
+        subtitle=subtitle,
+        curves=curves,
+        config_text=config_text,
+        notes=list(notes),
+    )
+    log.info("%s: %s", title, subtitle)
+    for name, value in sorted(metrics.items()):
+        log.info("%-16s %s", name, "-" if math.isnan(value) else f"{value:.3f}")
+    log.info("report: %s", shown(page))

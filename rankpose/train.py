@@ -1,8 +1,6 @@
 """Trains a head-pose network and tests it on people it has never seen: `python -m rankpose.train`."""
 
 import logging
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import hydra
@@ -18,8 +16,7 @@ from rankpose.errors import ConfigError, one_line_errors
 from rankpose.files import write_whole
 from rankpose.loggers import log_configuration, log_results
 from rankpose.models import PoseNet, build_backbone
-from rankpose.report.page import write_report
-from rankpose.results import prediction_table, write_metrics, write_predictions
+from rankpose.results import leave_results, prediction_table
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)
@@ -48,9 +45,7 @@ def check(task: PoseTask, data: PoseDataModule) -> None:
         )
 
 
-def finish(
-    config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path
-) -> Mapping[str, float]:
+def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
     best = run / "checkpoints" / "best.ckpt"
     if not best.exists():
@@ -58,27 +53,19 @@ def finish(
         trainer.save_checkpoint(best)
     (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False)
     if not trainer.is_global_zero:
-        return scores
+        return
     records = data.records("test")
     predictions = prediction_table(task.test_table, records, config.test_scale)
-    write_predictions(run / "predictions.parquet", predictions)
-    write_metrics(run / "metrics.json", scores)
-    curves = run_directory.gather_curves(run)
-    page = write_report(
+    leave_results(
         run,
-        predictions=predictions,
-        metrics=scores,
+        predictions,
+        scores,
         title=f"RankPose on {records.dataset}",
         subtitle=f"{records.summary()}, none of them seen in training",
-        curves=curves,
+        curves=run_directory.gather_curves(run),
         config_text=OmegaConf.to_yaml(config, resolve=True),
-        notes=[],
     )
     log_results(trainer.loggers, predictions)
-    for name, value in sorted(scores.items()):
-        log.info("%-16s %s", name, "-" if math.isnan(value) else f"{value:.3f}")
-    log.info("report: %s", run_directory.shown(page))
-    return scores
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train")
