@@ -17,22 +17,16 @@ written beside its place and renamed when whole, so a folder that is there is co
 """
 
 import contextlib
-import ctypes
 import errno
 import json
-import multiprocessing
 import os
 import shutil
 import struct
-import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -42,6 +36,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 from tqdm import tqdm
 
+from rankpose.data import pool
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.errors import DatasetError
@@ -54,9 +49,6 @@ _DESCRIPTION = "synthetic.json"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOUR_PREFIXES = ("skin_", "hair_red", "hair_green", "hair_blue", "cloth_", "hat_")
 _ROW_GROUP = 4096
-
-
-_Mapped = Callable[..., Iterator[pa.Table]]
 
 
 class SyntheticSetError(DatasetError):
@@ -199,7 +191,7 @@ def _write(root: Path, settings: Settings, workers: int | None, progress: bool) 
         _check_room(root, settings)
         unfinished.mkdir()
         with (
-            _workers(workers, sum(settings.identities.values())) as mapped,
+            pool.workers(workers, sum(settings.identities.values()), chunk=2) as mapped,
             tqdm(total=settings.images, unit="image", desc=root.name, disable=not progress, smoothing=0.02) as bar,
         ):
             first = 0
@@ -210,15 +202,11 @@ def _write(root: Path, settings: Settings, workers: int | None, progress: bool) 
         unfinished.rename(root)  # replaces an empty folder
     except OSError as error:
         raise _explain(error, root, settings) from error
-    except BrokenProcessPool as error:
-        raise SyntheticSetError(
-            f"a process that drew the synthetic set {root} was killed, perhaps for want of memory: use fewer workers"
-        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write_split(folder: Path, numbers: range, settings: Settings, mapped: _Mapped, bar: "tqdm[Any]") -> None:
+def _write_split(folder: Path, numbers: range, settings: Settings, mapped: pool.Mapped, bar: "tqdm[Any]") -> None:
     """The pictures and the table of one split."""
     folder.mkdir()
     tables = mapped(partial(write_identity, folder, settings), numbers)
@@ -235,50 +223,6 @@ def _write_split(folder: Path, numbers: range, settings: Settings, mapped: _Mapp
                 waiting.clear()
         if writer is not None and waiting:
             writer.write_table(pa.concat_tables(waiting))
-
-
-@contextlib.contextmanager
-def _workers(workers: int | None, most: int) -> Iterator[_Mapped]:
-    """A `map` that keeps the order and works here or in other processes; None takes one process a core."""
-    count = min(workers or len(os.sched_getaffinity(0)), most)
-    if count == 1:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield map
-        finally:
-            cv2.setNumThreads(threads)
-        return
-    # Started afresh: a copy of a process that has used CUDA or threads may hang.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        with _without_main():
-            for _ in range(count):  # each starts a process, as none is idle yet
-                pool.submit(os.getpid)
-        yield partial(pool.map, chunksize=2)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Processes started meanwhile do not import the program that starts them, a trainer of a gigabyte perhaps."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _start_worker() -> None:
-    """One thread a process; and keep freed memory, or each large array costs page faults anew (a tenth of the time)."""
-    cv2.setNumThreads(1)
-    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
-        allocator = ctypes.CDLL(None)
-        trim_threshold, mmap_threshold = -1, -3
-        allocator.mallopt(mmap_threshold, 1 << 28)
-        allocator.mallopt(trim_threshold, 1 << 28)
 
 
 def write_identity(folder: Path, settings: Settings, number: int) -> pa.Table:
