@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rankpose.checkpoint import load_net
 from rankpose.configuration import CONFIG_DIR, build, quiet_libraries
-from rankpose.data.datamodule import every_image
+from rankpose.data.batches import every_image
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.protocol import Protocol
 from rankpose.results import leave_results, prediction_table

@@ -95,7 +95,7 @@ def log_results(loggers: Sequence[Logger], predictions: pd.DataFrame, rows: int 
 
 
 def _tile(row: Any) -> np.ndarray:
-    crop = crop_from_file(Path(row.image), row.crop_x, row.crop_y, row.crop_side, _TILE)
+    crop = crop_from_file(row.image, row.crop_x, row.crop_y, row.crop_side, _TILE)
     if crop is None:
         return np.full((_TILE, _TILE, 3), 128, np.uint8)
     return gallery_tile(crop, (row.yaw, row.pitch, row.roll), (row.yaw_pred, row.pitch_pred, row.roll_pred))

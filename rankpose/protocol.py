@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rankpose.data.record import Records
+from rankpose.data.store import read_packed
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ class Protocol:
         root: where the data lie.
         max_angle: images with an angle beyond +- this many degrees are left out; None keeps all.
         strict: stop at the first unusable file.
+        packed: take the images from this file, which `rankpose.prepare` made of them, instead of from `root`.
         expected: how many images the whole set has after the filter; None where that is not fixed.
     """
 
@@ -30,10 +32,14 @@ class Protocol:
     max_angle: float | None = 99.0
     strict: bool = False
     expected: int | None = None
+    packed: str | None = None
 
     def records(self) -> Records:
         """Reads the set; says aloud what was left out, and where it is not the whole set."""
-        records = self.reader(root=self.root, max_angle=self.max_angle, strict=self.strict)
+        if self.packed is None:
+            records = self.reader(root=self.root, max_angle=self.max_angle, strict=self.strict)
+        else:
+            records = read_packed(self.packed, self.reader, self.max_angle)
         log.info("%s: %s", self.name, records.summary())
         for note in self.remarks(records):
             log.warning("%s", note)
@@ -44,6 +50,6 @@ class Protocol:
         if self.expected is None or len(records) == self.expected:
             return []
         return [
-            f"protocol {self.name} holds {self.expected:,} images, {self.root} gave {len(records):,}: "
+            f"protocol {self.name} holds {self.expected:,} images, {self.packed or self.root} gave {len(records):,}: "
             "these figures do not compare with published ones."
         ]

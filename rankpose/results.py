@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def prediction_table(table: Mapping[str, Tensor], records: Records, test_scale: float) -> pd.DataFrame:
-    """One row an image: file, identity, true and predicted pose, error, and the square that the network saw.
+    """One row an image: what it is, where its pixels are, true and predicted pose, error, and the square seen.
 
     Args:
         table: as `PoseScores.table` gives it.
@@ -30,12 +30,13 @@ def prediction_table(table: Mapping[str, Tensor], records: Records, test_scale: 
         test_scale: side of the square over the face box's.
 
     Returns:
-        columns `image`, `identity`, `yaw`, `pitch`, `roll`, `yaw_pred`, `pitch_pred`, `roll_pred` and `geodesic`
-        (degrees), `crop_x`, `crop_y`, `crop_side` (pixels of the image).
+        columns `name`, `image`, `identity`, `yaw`, `pitch`, `roll`, `yaw_pred`, `pitch_pred`, `roll_pred` and
+        `geodesic` (degrees), `crop_x`, `crop_y`, `crop_side` (pixels of the image).
     """
     rows = table["index"].numpy()
     columns: dict[str, object] = {
-        "image": records.images[rows],
+        "name": np.asarray(records.names[rows]),
+        "image": np.asarray(records.images[rows]),
         "identity": records.identity_names[records.identity[rows]],
     }
     columns |= {name: table["target"][:, k].numpy() for k, name in enumerate(ANGLES)}

@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Indices of folders that are read-only, such as that of the real samples, stay out of the user's cache."""
+    os.environ["RANKPOSE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 

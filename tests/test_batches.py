@@ -63,7 +63,7 @@ def test_plain_crop_is_the_named_square():
 
 
 def test_a_box_without_landmarks_keeps_its_extent():
-    record = Record("", np.zeros(3), np.array([10.0, 20, 50, 80]), None, "")
+    record = Record("", "", np.zeros(3), np.array([10.0, 20, 50, 80]), None, "")
     points = outline(record)
     assert np.allclose(points.min(0), [10, 20], atol=0.2)
     assert np.allclose(points.max(0), [50, 80], atol=0.2)

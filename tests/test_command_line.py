@@ -18,8 +18,8 @@ from rankpose.data.synthetic.write import write_synthetic
 
 PEOPLE = {"train": 12, "val": 3, "test": 4}
 SMALL = [
-    *(f"data.source.{part}_identities={count}" for part, count in PEOPLE.items()),
-    "data.source.images_per_identity=6",
+    *(f"data.reader.{part}_identities={count}" for part, count in PEOPLE.items()),
+    "data.reader.images_per_identity=6",
     "data.identities_per_batch=4",
     "data.num_workers=1",
     "image_size=32",
@@ -159,8 +159,8 @@ def test_300w_lp_layout_with_a_real_image_beside_rendered_ones(small_set, real_d
     (root / "IBUG").mkdir()
     for path in (real_data / "300w_lp").glob("IBUG_image_008_1_0.*"):
         shutil.copy(path, root / "IBUG" / path.name)
-    arguments = [part for part in SMALL if "source" not in part]
-    arguments += ["data=300w_lp", f"data.root={root}", "augment=published", "data.source.val_share=0.2"]
+    arguments = [part for part in SMALL if "data.reader" not in part]
+    arguments += ["data=300w_lp", f"data.root={root}", "augment=published", "data.split.val_share=0.2"]
     succeed(run("train", *arguments, "hydra.run.dir=run", cwd=tmp_path))
     assert metrics(tmp_path / "run")["test/mae"] > 0
 
@@ -185,7 +185,7 @@ MISTAKES = {
     "checkpoint of something else": (["ckpt_path=other.ckpt"], ["other.ckpt", "rankpose.train"]),
     "missing checkpoint": (["ckpt_path=nowhere.ckpt"], ["nowhere.ckpt"]),
     "no weights": (["backbone.weights=nowhere.pth"], ["nowhere.pth"]),
-    "other settings": (["data.source.test_identities=5"], ["synthetic"]),
+    "other settings": (["data.reader.test_identities=5"], ["synthetic"]),
 }
 
 
@@ -199,7 +199,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(small_set, tmp_path, mistake):
     before = {path.name for path in tmp_path.iterdir()}
     arguments, told = MISTAKES[mistake]
     data = [] if any("data.root" in argument for argument in arguments) else [f"data.root={small_set}"]
-    small = [part for part in SMALL if not ("data=300w_lp" in arguments and "source" in part)]
+    small = [part for part in SMALL if not ("data=300w_lp" in arguments and "data.reader" in part)]
     process = run("train", *small, *data, *arguments, "hydra.run.dir=runs/a/b", cwd=tmp_path)
     assert process.returncode != 0
     assert "Traceback" not in process.stderr

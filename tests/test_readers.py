@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.biwi import read_biwi, rotation_to_pose
-from rankpose.data.w300lp import photograph_of, read_300w_lp, split_300w_lp
+from rankpose.data.w300lp import photograph_of, read_300w_lp, split_by_photograph
 from rankpose.errors import DatasetError, DatasetNotFoundError
 from rankpose.pose import euler_to_rotmat
 
@@ -50,12 +50,12 @@ def test_300w_lp_order_identity_and_box(lp):
 
 
 def test_split_keeps_a_photograph_and_its_mirror_image_together(lp):
-    splits = split_300w_lp(lp)
+    splits = split_by_photograph(read_300w_lp(lp))
     photographs = [{photograph_of(name) for name in part.identity_names} for part in (splits.train, splits.val)]
     photographs.append({photograph_of(name) for name in splits.test.identity_names})
     assert sum(map(len, photographs)) == len(set.union(*photographs)) == 6
     assert sum(map(len, (splits.train, splits.val, splits.test))) == 24
-    again = split_300w_lp(lp)
+    again = split_by_photograph(read_300w_lp(lp))
     assert list(again.test.images) == list(splits.test.images)
 
 

@@ -10,13 +10,12 @@ Cite
     X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
 """
 
-import os
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from rankpose.data.annotation import check_whole, landmark_box, read_mat
-from rankpose.data.record import Records, not_found, read_records
+from rankpose.data.annotation import read_annotated
+from rankpose.data.index import read_indexed, survey
+from rankpose.data.record import Layout, Records, not_found
 
 NAME = "AFLW2000-3D"
 HOW = (
@@ -25,8 +24,16 @@ HOW = (
 )
 
 
+def identity_of(name: str) -> str:
+    """The stem of an image's name: every photograph shows somebody else."""
+    return name.rpartition(".")[0]
+
+
+LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt3d_68"))
+
+
 def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool = False) -> Records:
-    """Reads AFLW2000-3D's folder; every image is an identity of its own.
+    """Reads AFLW2000-3D's folder, through its index (`rankpose.data.index`); every image is an identity of its own.
 
     Args:
         root: the folder that holds the images.
@@ -40,15 +47,7 @@ def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool
     root = Path(root)
     if not root.is_dir():
         raise not_found(NAME, root, "no such folder", HOW)
-    names = os.listdir(root)
-    stems = sorted({Path(name).stem for name in names if name.startswith("image") and name.endswith((".jpg", ".mat"))})
-    if not stems:
+    names, digest = survey(root, [""])
+    if not names:
         raise not_found(NAME, root, "no images (image*.jpg)", HOW)
-
-    def annotation_of(image: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pose, landmarks = read_mat(image, "pt3d_68")
-        check_whole(image)
-        return pose, landmark_box(landmarks), landmarks
-
-    files = [os.path.join(root, f"{stem}.jpg") for stem in stems]
-    return read_records(NAME, files, lambda image: Path(image).stem, annotation_of, max_angle, strict)
+    return read_indexed(LAYOUT, root, names, digest, max_angle, strict)

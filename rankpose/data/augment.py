@@ -6,6 +6,7 @@ those shows no head pose.
 """
 
 import os
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,17 @@ class Views:
         self.enlarge, self.zoom, self.zoom_p = enlarge, zoom, zoom_p
         self.turn_deg, self.turn_p, self.flip_p = turn_deg, turn_p, flip_p
 
+    @property
+    def extent(self) -> float:
+        """Side of the largest crop over the face box's, shifts included: what a packed file must hold."""
+        # where it shrinks there is no room to shift, and where it enlarges the shift stays within the square
+        return self.scale[1] / min(1.0, self.enlarge * (1 - (self.zoom if self.zoom_p > 0 else 0)))
+
+    @property
+    def largest_turn_deg(self) -> float:
+        """Of the image in its plane, either way."""
+        return self.turn_deg if self.turn_p > 0 else 0.0
+
     def draw(self, visit: np.random.Generator, image: np.random.Generator) -> View:
         """One view: `visit` draws what the images of an identity's visit share, `image` the rest."""
         scale, flip = visit.uniform(*self.scale), visit.random() < self.flip_p
@@ -80,7 +92,8 @@ class Colours:
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
         """(H, W, 3) uint8 to the same."""
-        self.compose.set_random_seed(seed % 2**32)
+        # not set_random_seed: it makes generators anew for each transform, which takes longer than the transforms
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self.compose(image=image)["image"]
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from rankpose.data.annotation import check_whole
-from rankpose.data.record import BadFile, Records, not_found, read_records
+from rankpose.data.record import Annotation, BadFile, Layout, Records, not_found, read_records
 from rankpose.pose import rotmat_to_euler
 
 NAME = "BIWI"
@@ -122,17 +122,17 @@ def read_biwi(root: str | Path, max_angle: float | None = 99.0, strict: bool = F
         raise not_found(NAME, root, "no such folder", HOW)
     root = next((root / inner for inner in INNER_FOLDERS if (root / inner).is_dir()), root)
     sequences = sorted(folder for folder in root.iterdir() if folder.is_dir() and re.fullmatch(r"\d\d", folder.name))
-    files = [
-        os.path.join(folder, f"{name.removesuffix('_pose.txt')}_rgb.png")
+    names = [
+        os.path.join(folder.name, f"{name.removesuffix('_pose.txt')}_rgb.png")
         for folder in sequences
         for name in sorted(os.listdir(folder))
         if name.endswith("_pose.txt")
     ]
-    if not files:
+    if not names:
         raise not_found(NAME, root, "no frames (01/frame_*_pose.txt)", HOW)
     cameras: dict[Path, ColourCamera] = {}
 
-    def annotation_of(image: str) -> tuple[np.ndarray, np.ndarray, None]:
+    def annotation_of(image: str) -> Annotation:
         folder = Path(image).parent
         if folder not in cameras:
             cameras[folder] = read_camera(folder / "rgb.cal")
@@ -141,6 +141,7 @@ def read_biwi(root: str | Path, max_angle: float | None = 99.0, strict: bool = F
         x, y = camera.project(centre)
         half = FACE_WIDTH_MM / 2 * camera.intrinsics[0, 0] / camera.to_camera(centre)[2]
         check_whole(image)
-        return rotation_to_pose(rotation), np.array([x - half, y - half, x + half, y + half]), None
+        return Annotation(rotation_to_pose(rotation), np.array([x - half, y - half, x + half, y + half]))
 
-    return read_records(NAME, files, lambda image: Path(image).parent.name, annotation_of, max_angle, strict)
+    layout = Layout(NAME, os.path.dirname, annotation_of, has_landmarks=False)
+    return read_records(layout, root, names, max_angle, strict)

@@ -1,14 +1,22 @@
 """What a sample is: the one type that readers give and everything else takes.
 
 `Records` is a whole set as columns (no Python object per image, so that workers share its memory); `Record` is one row.
+Where a set has an index or is packed, the larger columns stay in the file and are read through a memory map.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from rankpose.data.columns import MappedColumn, Prefixed, as_numpy, fixed_lists
 from rankpose.errors import DatasetError, DatasetNotFoundError
+
+Texts = np.ndarray | MappedColumn | Prefixed
+"""A column of texts."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +31,10 @@ class Reject:
 class Record:
     """One annotated head."""
 
+    name: str
+    """Path of the image below the data set's folder: what tables call it."""
     image: str
-    """Path of the image file."""
+    """Where the pixels are, for `rankpose.data.crop.read_image`: a path, or `FILE.arrow#ROW` of a packed file."""
     pose: np.ndarray
     """(3,) float32: yaw, pitch, roll, degrees."""
     face_box: np.ndarray
@@ -41,13 +51,15 @@ class Records:
 
     dataset: str
     """What the set is called in tables."""
-    images: np.ndarray
-    """(N,) unicode: path of each image file."""
+    names: Texts
+    """(N,) path of each image below the data set's folder."""
+    images: Texts
+    """(N,) where the pixels of each image are: see `Record.image`."""
     pose: np.ndarray
     """(N, 3) float32: yaw, pitch, roll, degrees."""
     face_box: np.ndarray
     """(N, 4) float32: left, top, right, bottom, pixels."""
-    landmarks: np.ndarray | None
+    landmarks: np.ndarray | MappedColumn | None
     """(N, 68, 2) float32 pixels, or None where the data set has no landmarks."""
     identity: np.ndarray
     """(N,) int64: place of each image's identity in `identity_names`."""
@@ -61,6 +73,7 @@ class Records:
 
     def __getitem__(self, index: int) -> Record:
         return Record(
+            name=str(self.names[index]),
             image=str(self.images[index]),
             pose=self.pose[index],
             face_box=self.face_box[index],
@@ -73,6 +86,7 @@ class Records:
         codes, identity = np.unique(self.identity[rows], return_inverse=True)
         return replace(
             self,
+            names=self.names[rows],
             images=self.images[rows],
             pose=self.pose[rows],
             face_box=self.face_box[rows],
@@ -110,69 +124,162 @@ class BadFile(Exception):
         self.reason, self.file = reason, file
 
 
+@dataclass(frozen=True)
+class Annotation:
+    """What a data set says about an image."""
+
+    pose: np.ndarray
+    """(3,) yaw, pitch, roll, degrees."""
+    face_box: np.ndarray
+    """(4,) left, top, right, bottom, pixels."""
+    landmarks: np.ndarray | None = None
+    """(68, 2) pixels, where the data set has them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the files of a data set mean. Functions of a module, so that other processes can call them."""
+
+    dataset: str
+    """What the set is called in tables."""
+    identity_of: Callable[[str], str]
+    """From an image's name (its path below the data set's folder) to its identity."""
+    annotation_of: Callable[[str], Annotation]
+    """From an image's path to its annotation; raises `BadFile`."""
+    has_landmarks: bool = True
+
+
 BEYOND_RANGE = "with an angle beyond the range"
 
 
-def read_records(
+def annotate(layout: Layout, root: str | Path, names: Sequence[str]) -> pa.Table:
+    """Reads the annotations of images; a file that cannot be used keeps its row, with the reason.
+
+    Args:
+        layout: what the files mean.
+        root: the data set's folder.
+        names: paths of images below it.
+
+    Returns:
+        columns `name`, `identity`, `pose` (3), `face_box` (4), `landmarks` (68, 2) where the set has them, `reason`
+        (null for a usable image) and `file` (the one that is at fault).
+    """
+    pose, box = np.zeros((len(names), 3), np.float32), np.zeros((len(names), 4), np.float32)
+    landmarks = np.zeros((len(names), 68, 2), np.float32)
+    reasons: list[str | None] = [None] * len(names)
+    files: list[str | None] = [None] * len(names)
+    for i, name in enumerate(names):
+        path = os.path.join(root, name)
+        try:
+            found = layout.annotation_of(path)
+            if not (np.isfinite(found.pose).all() and np.isfinite(found.face_box).all()):
+                raise BadFile("with NaN in the annotation")
+            if found.face_box[2] <= found.face_box[0] or found.face_box[3] <= found.face_box[1]:
+                raise BadFile("with an empty face box")
+        except BadFile as bad:
+            reasons[i], files[i] = bad.reason, bad.file or path
+            continue
+        pose[i], box[i] = found.pose, found.face_box
+        if found.landmarks is not None:
+            landmarks[i] = found.landmarks
+    columns = {
+        "name": pa.array(names, pa.string()),
+        "identity": pa.array([layout.identity_of(name) for name in names], pa.string()),
+        "pose": fixed_lists(pose),
+        "face_box": fixed_lists(box),
+        "reason": pa.array(reasons, pa.string()),
+        "file": pa.array(files, pa.string()),
+    }
+    if layout.has_landmarks:
+        columns["landmarks"] = fixed_lists(landmarks)
+    return pa.table(columns)
+
+
+def records_of(
     dataset: str,
-    files: Sequence[str],
-    identity_of: Callable[[str], str],
-    annotation_of: Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray | None]],
+    root: str | Path,
+    annotations: pa.Table,
     max_angle: float | None,
     strict: bool,
+    mapped: Path | None = None,
 ) -> Records:
-    """Reads every file's annotation; leaves out and counts what cannot be used.
+    """The usable images of annotated ones; counts what was left out.
 
     Args:
         dataset: the set's name.
-        files: paths of image files.
-        identity_of: image path to identity.
-        annotation_of: image path to pose (3,) in degrees, face box (4,) and landmarks (68, 2) or None; raises
-            `BadFile`.
+        root: the data set's folder.
+        annotations: as `annotate` gives them.
         max_angle: leave out images with an angle beyond +- this many degrees; None keeps all.
         strict: raise at the first unusable file instead. An angle beyond the range is no fault of the file and never
             raises.
+        mapped: the Arrow file that holds just these annotations, whose larger columns then stay there.
 
     Raises:
         DatasetError: a file cannot be used and `strict` is set, or none can be used.
     """
-    images, poses, boxes, points, identities, rejects = [], [], [], [], [], []
-    for file in files:
-        try:
-            pose, box, landmarks = annotation_of(file)
-            if not (np.isfinite(pose).all() and np.isfinite(box).all()):
-                raise BadFile("with NaN in the annotation")
-            if box[2] <= box[0] or box[3] <= box[1]:
-                raise BadFile("with an empty face box")
-        except BadFile as bad:
-            name = bad.file or file
-            if strict:
-                raise DatasetError(f"{name}: {bad.reason}. Repair or remove it, or set data.strict=false.") from None
-            rejects.append(Reject(name, bad.reason))
-            continue
-        if max_angle is not None and np.abs(pose).max() > max_angle:
-            rejects.append(Reject(file, f"{BEYOND_RANGE} of +-{max_angle:g} degrees"))
-            continue
-        images.append(file)
-        poses.append(pose)
-        boxes.append(box)
-        if landmarks is not None:
-            points.append(landmarks)
-        identities.append(identity_of(file))
-    if not images:
+    whole = annotations.combine_chunks()
+    reasons = whole.column("reason")
+    bad = np.flatnonzero(reasons.is_valid().to_numpy())
+    rejects = [Reject(whole.column("file")[int(i)].as_py(), reasons[int(i)].as_py()) for i in bad]
+    if strict and rejects:
+        raise DatasetError(
+            f"{rejects[0].file}: {rejects[0].reason}. Repair or remove it, or set strict=false to leave it out."
+        )
+    usable = np.ones(len(whole), bool)
+    usable[bad] = False
+    pose = as_numpy(one_chunk(whole, "pose"))
+    if max_angle is not None:
+        beyond = np.flatnonzero(usable & (np.abs(pose).max(axis=1) > max_angle))
+        reason = f"{BEYOND_RANGE} of +-{max_angle:g} degrees"
+        rejects += [Reject(os.path.join(root, whole.column("name")[int(i)].as_py()), reason) for i in beyond]
+        usable[beyond] = False
+    rows = np.flatnonzero(usable)
+    if not len(rows):
         first = f" The first: {rejects[0].file} ({rejects[0].reason})." if rejects else ""
-        raise DatasetError(f"{dataset}: none of the {len(files):,} images can be used.{first}")
-    names, codes = np.unique(np.array(identities), return_inverse=True)
+        raise DatasetError(f"{dataset}: none of the {len(whole):,} images can be used.{first}")
+    names: Texts = np.array(whole.column("name")) if mapped is None else MappedColumn(mapped, "name")
+    landmarks: np.ndarray | MappedColumn | None = None
+    if "landmarks" in whole.column_names:
+        landmarks = as_numpy(one_chunk(whole, "landmarks")) if mapped is None else MappedColumn(mapped, "landmarks")
+    identity, identity_names = numbered(one_chunk(whole, "identity"))
     return Records(
         dataset=dataset,
-        images=np.array(images),
-        pose=np.array(poses, dtype=np.float32),
-        face_box=np.array(boxes, dtype=np.float32),
-        landmarks=np.array(points, dtype=np.float32) if points else None,
-        identity=codes.astype(np.int64),
-        identity_names=names,
+        names=names,
+        images=Prefixed(os.path.join(root, ""), names),
+        pose=pose,
+        face_box=as_numpy(one_chunk(whole, "face_box")),
+        landmarks=landmarks,
+        identity=identity,
+        identity_names=identity_names,
         rejects=tuple(rejects),
-    )
+    ).select(rows)
+
+
+def read_records(
+    layout: Layout, root: str | Path, names: Sequence[str], max_angle: float | None, strict: bool
+) -> Records:
+    """Reads every image's annotation, here and now; see `annotate` and `records_of`.
+
+    Raises:
+        DatasetError: a file cannot be used and `strict` is set, or none can be used.
+    """
+    return records_of(layout.dataset, root, annotate(layout, root, names), max_angle, strict)
+
+
+def numbered(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) texts as (N,) int64 places in the sorted (I,) different ones."""
+    coded = texts.dictionary_encode()
+    different = np.array(coded.dictionary.to_pylist())
+    order = np.argsort(different)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return place[coded.indices.to_numpy()], different[order]
+
+
+def one_chunk(table: pa.Table, column: str) -> pa.Array:
+    """A column as one array; copies only where it has several pieces."""
+    chunks = table.column(column).chunks
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 def not_found(dataset: str, root: object, what: str, how: str) -> DatasetNotFoundError:

@@ -15,16 +15,17 @@ Cite
     X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
 """
 
-import os
 import re
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from rankpose.data.annotation import check_whole, landmark_box, read_mat
-from rankpose.data.record import Records, Splits, not_found, read_records
+from rankpose.data.annotation import read_annotated
+from rankpose.data.index import read_indexed, survey
+from rankpose.data.record import Layout, Records, Splits, not_found
 from rankpose.errors import DatasetError
 
 NAME = "300W-LP"
@@ -45,16 +46,18 @@ def subset_folders(root: Path) -> list[str]:
     )
 
 
-def identity_of(image: str) -> str:
-    """`<subset>/<stem without the last _N>` of an image's path."""
-    path = Path(image)
-    return f"{path.parent.name}/{_VIEW.sub('', path.stem)}"
+def identity_of(name: str) -> str:
+    """`<subset>/<stem without the last _N>` of an image's path below the root."""
+    return _VIEW.sub("", name.rpartition(".")[0])
+
+
+LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt2d"))
 
 
 def read_300w_lp(
     root: str | Path, subsets: Sequence[str] | None = None, max_angle: float | None = 99.0, strict: bool = False
 ) -> Records:
-    """Reads a folder in 300W-LP's layout.
+    """Reads a folder in 300W-LP's layout, through its index (`rankpose.data.index`).
 
     Args:
         root: the folder that holds the subsets.
@@ -69,28 +72,22 @@ def read_300w_lp(
     root = Path(root)
     if not root.is_dir():
         raise not_found(NAME, root, "no such folder", HOW)
-    files = [
-        os.path.join(root, subset, name)
-        for subset in (subsets or subset_folders(root))
-        if (root / subset).is_dir()
-        for name in sorted(_samples(root / subset))
-    ]
-    if not files:
+    names, digest = survey(root, subset_folders(root))
+    if not names:
         raise not_found(NAME, root, "no images (<subset>/*.jpg)", HOW)
+    records = read_indexed(LAYOUT, root, names, digest, max_angle, strict)
+    if subsets is None:
+        return records
+    missing = sorted(set(subsets) - {subset_of(name) for name in records.identity_names})
+    if missing:
+        raise not_found(NAME, root, f"no images of {', '.join(missing)}", HOW)
+    wanted = np.array([subset_of(name) in subsets for name in records.identity_names])
+    return records.select(np.flatnonzero(wanted[records.identity]))
 
-    def annotation_of(image: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pose, landmarks = read_mat(image, "pt2d")
-        check_whole(image)
-        return pose, landmark_box(landmarks), landmarks
 
-    return read_records(NAME, files, identity_of, annotation_of, max_angle, strict)
-
-
-def _samples(folder: Path) -> set[str]:
-    """The image names of a folder; an annotation without an image counts, so that its absence is told."""
-    stems = {Path(name).stem: name for name in os.listdir(folder) if name.endswith(".mat")}
-    images = {Path(name).stem: name for name in os.listdir(folder) if name.endswith((".jpg", ".png"))}
-    return {images.get(stem, f"{stem}.jpg") for stem in stems | images}
+def subset_of(identity: str) -> str:
+    """The folder of an identity's images."""
+    return identity.partition("/")[0]
 
 
 def photograph_of(identity: str) -> str:
@@ -99,35 +96,49 @@ def photograph_of(identity: str) -> str:
     return f"{subset.removesuffix('_Flip')}/{stem}"
 
 
-def split_300w_lp(
-    root: str | Path,
-    max_angle: float | None = 99.0,
-    strict: bool = False,
-    val_share: float = 0.02,
-    test_share: float = 0.02,
-) -> Splits:
+def split_by_photograph(records: Records, val_share: float = 0.02, test_share: float = 0.02) -> Splits:
     """300W-LP in three parts by photograph, always the same ones: a checksum of its name decides.
 
     A photograph and its mirror image fall into the same part.
 
     Args:
-        root, max_angle, strict: as for `read_300w_lp`.
+        records: the whole set.
         val_share: share of photographs kept to pick the checkpoint by.
         test_share: share of photographs kept to test on people never seen.
 
     Raises:
         DatasetError: fewer than three photographs.
     """
-    records = read_300w_lp(root, max_angle=max_angle, strict=strict)
     photographs = np.array([photograph_of(name) for name in records.identity_names])
     drawn = sorted(set(photographs), key=lambda name: (zlib.crc32(name.encode()), name))
     if len(drawn) < 3:
         raise DatasetError(
-            f"{root}: holds images of {len(drawn)} photographs; training, validation and test need one each at least."
+            f"{records.dataset}: holds images of {len(drawn)} photographs; training, validation and test need one "
+            "each at least."
         )
     val, test = (max(1, round(share * len(drawn))) for share in (val_share, test_share))
     part = np.zeros(len(photographs), dtype=np.int64)
     part[np.isin(photographs, drawn[:val])] = 1
     part[np.isin(photographs, drawn[val : val + test])] = 2
     rows = part[records.identity]
-    return Splits(*(records.select(rows == k) for k in (0, 1, 2)))
+    return Splits(*(records.select(np.flatnonzero(rows == k)) for k in (0, 1, 2)))
+
+
+def split_by_folder(records: Records, train: str, val: str, test: str) -> Splits:
+    """A set in 300W-LP's layout in three parts, each a folder.
+
+    Args:
+        records: the whole set.
+        train, val, test: names of folders.
+
+    Raises:
+        DatasetError: a folder holds no image that can be used.
+    """
+    subsets = np.array([subset_of(name) for name in records.identity_names])[records.identity]
+    parts = []
+    for folder in (train, val, test):
+        rows = np.flatnonzero(subsets == folder)
+        if not len(rows):
+            raise DatasetError(f"{records.dataset}: no usable images in {folder}; there are {sorted(set(subsets))}.")
+        parts.append(records.select(rows))
+    return Splits(*parts)

@@ -267,7 +267,7 @@ def _tile(predictions: pd.DataFrame, row: int, run_dir: Path, size: int) -> Tile
     rows = [
         (angle, _degrees(true[k]), _degrees(predicted[k]), _degrees(error[angle])) for k, angle in enumerate(ANGLES)
     ]
-    return Tile(path.name, uri, rows, _degrees(record["geodesic"]))
+    return Tile(str(record.get("name") or path.name), uri, rows, _degrees(record["geodesic"]))
 
 
 def _pair(predictions: pd.DataFrame, pair: tables.Pair, run_dir: Path) -> PairTile:

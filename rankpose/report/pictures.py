@@ -28,6 +28,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from rankpose.data.crop import image_file, read_image
+from rankpose.errors import DatasetError
 from rankpose.pose import ANGLES, euler_to_rotmat
 from rankpose.report.tables import MINUS, error_by_bin
 
@@ -114,19 +116,20 @@ def draw_axes(
     return canvas
 
 
-def crop_from_file(path: Path, crop_x: float, crop_y: float, crop_side: float, size: int) -> Image | None:
+def crop_from_file(reference: str | Path, crop_x: float, crop_y: float, crop_side: float, size: int) -> Image | None:
     """The square that the network saw, (size, size, 3) RGB; black where it reaches past the edge of the image.
 
-    `crop_x`, `crop_y` (the left and top edge) and `crop_side` are pixels of the image in the file, whole numbers at
-    pixel centres. None where there is no such file, it is no image, or the square is no square: pictures of a run
-    outlive its data.
+    `reference` is what `rankpose.data.crop.read_image` reads. `crop_x`, `crop_y` (the left and top edge) and
+    `crop_side` are pixels of that image, whole numbers at pixel centres. None where there is no such file, it is no
+    image, or the square is no square: pictures of a run outlive its data.
     """
     if not (math.isfinite(crop_x) and math.isfinite(crop_y) and math.isfinite(crop_side) and crop_side > 0):
         return None
-    if not path.is_file():  # asked first, because OpenCV prints a warning of its own
+    if not image_file(reference).is_file():  # asked first, because OpenCV prints a warning of its own
         return None
-    stored = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if stored is None:
+    try:
+        stored = read_image(str(reference))
+    except DatasetError:
         return None
     # bilinear sampling skips pixels when it shrinks by more than two: sample finer, then average
     finer = min(8, max(1, math.ceil(crop_side / size)))
@@ -137,7 +140,7 @@ def crop_from_file(path: Path, crop_x: float, crop_y: float, crop_side: float, s
     crop = cv2.warpAffine(stored, to_crop, (finer * size, finer * size), flags=cv2.INTER_LINEAR)
     if finer > 1:
         crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(crop, dtype=np.uint8)
 
 
 def gallery_tile(crop: Image, true_deg: ArrayLike, predicted_deg: ArrayLike) -> Image:

@@ -30,7 +30,7 @@ def prediction_sheet(predictions: pd.DataFrame, rows: int, columns: int, side: i
     places = np.linspace(0, len(ordered) - 1, rows * columns).round().astype(int)
     tiles = []
     for row in ordered.iloc[places].to_dict("records"):
-        crop = crop_from_file(Path(row["image"]), row["crop_x"], row["crop_y"], row["crop_side"], side)
+        crop = crop_from_file(row["image"], row["crop_x"], row["crop_y"], row["crop_side"], side)
         if crop is None:
             raise DatasetError(f"{row['image']}: the image of a prediction has gone; test again.")
         tiles.append(gallery_tile(crop, [row[name] for name in ANGLES], [row[f"{name}_pred"] for name in ANGLES]))

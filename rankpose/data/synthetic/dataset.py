@@ -3,14 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rankpose.data.record import Splits
+from rankpose.data.record import Records
 from rankpose.data.synthetic.write import ensure_synthetic
 from rankpose.data.w300lp import read_300w_lp
 
 NAME = "rendered heads"
 
 
-def split_synthetic(
+def read_synthetic(
     root: str | Path,
     train_identities: int,
     val_identities: int,
@@ -19,12 +19,12 @@ def split_synthetic(
     seed: int = 0,
     max_angle: float | None = 99.0,
     strict: bool = False,
-) -> Splits:
-    """The embedded set's three parts; nobody is in two.
+) -> Records:
+    """The embedded set: folders `SYN_TRAIN`, `SYN_VAL` and `SYN_TEST`; nobody is in two.
 
     Args:
         root: where the set is, or will be made.
-        train_identities, val_identities, test_identities: people in each part.
+        train_identities, val_identities, test_identities: people in each folder.
         images_per_identity: of each.
         seed: decides every picture.
         max_angle, strict: as for `read_300w_lp`.
@@ -34,9 +34,4 @@ def split_synthetic(
     """
     parts = {"train": train_identities, "val": val_identities, "test": test_identities}
     ensure_synthetic(Path(root), parts, images_per_identity=images_per_identity, seed=seed)
-    return Splits(
-        **{
-            part: replace(read_300w_lp(root, [f"SYN_{part.upper()}"], max_angle, strict), dataset=NAME)
-            for part in parts
-        }
-    )
+    return replace(read_300w_lp(root, max_angle=max_angle, strict=strict), dataset=NAME)

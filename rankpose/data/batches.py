@@ -1,0 +1,140 @@
+"""From records to batches: crops, and loaders of them. Knows nothing of training, so loader processes stay small.
+
+A batch is a dict of tensors: `image` (N, 3, H, W) uint8, `pose` (N, 3) degrees, `identity` (N,), `index` (N,) rows in
+the set's records. Images of one identity stand together, K at a time.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from rankpose.data import pool
+from rankpose.data.augment import Augment, follow_pose
+from rankpose.data.crop import View, crop_matrix, outline_of, read_image, warp_image, warp_points
+from rankpose.data.identity_sampler import Draw, EveryImage
+from rankpose.data.record import Records
+from rankpose.errors import ConfigError
+
+Batch = dict[str, torch.Tensor]
+
+
+class CropDataset(Dataset[Batch]):
+    """Crops of a set's images, a batch at a time: `dataset[draws]` is a `Batch`.
+
+    Args:
+        records: the set.
+        size: side of the network's input, pixels.
+        test_scale: side of the square over the face box's larger side where nothing is augmented.
+        augment: training's variations; None for validation and test.
+    """
+
+    def __init__(self, records: Records, size: int, test_scale: float = 1.4, augment: Augment | None = None) -> None:
+        self.records, self.size, self.augment = records, size, augment
+        self.test_view = View(scale=test_scale)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, draws: list[Draw]) -> Batch:
+        records, landmarks = self.records, self.records.landmarks
+        rows = np.array([draw.row for draw in draws])
+        views = [self._view(draw) for draw in draws]
+        buffer = _image_buffer((len(draws), self.size, self.size, 3))
+        images = buffer.numpy()
+        points = []
+        for i, (draw, view) in enumerate(zip(draws, views, strict=True)):
+            face = outline_of(records.face_box[draw.row], None if landmarks is None else landmarks[draw.row])
+            matrix = crop_matrix(face, self.size, view)
+            image = warp_image(read_image(records.images[draw.row]), matrix, self.size)
+            if self.augment is not None and self.augment.colours is not None:
+                image = self.augment.colours(image, draw.image_seed)
+            images[i] = image
+            points.append(warp_points(face, matrix))
+        if self.augment is not None and self.augment.surroundings is not None:
+            if landmarks is None:
+                raise ConfigError(
+                    f"augment=surroundings cuts faces out by their landmarks, which {records.dataset} has not: "
+                    "choose another, such as augment=published."
+                )
+            swapped = self.augment.surroundings(images, np.stack(points), np.random.default_rng(draws[0].image_seed))
+            images[...] = swapped
+        return {
+            "image": buffer.permute(0, 3, 1, 2),
+            "pose": torch.from_numpy(follow_pose(records.pose[rows], views)),
+            "identity": torch.from_numpy(records.identity[rows]),
+            "index": torch.from_numpy(rows),
+        }
+
+    def _view(self, draw: Draw) -> View:
+        if self.augment is None or self.augment.views is None:
+            return self.test_view
+        return self.augment.views.draw(
+            np.random.default_rng(draw.visit_seed), np.random.default_rng([draw.image_seed, 1])
+        )
+
+
+def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
+    """An uninitialised uint8 tensor; in a loader process in memory that it shares with the one that takes the batch.
+
+    Otherwise the batch would be copied there afterwards, which takes a fifth of the time that an image takes.
+    """
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    # as torch's default_collate does it
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.tensor([], dtype=torch.uint8).set_(storage).view(shape)
+
+
+def make_loader(
+    dataset: CropDataset, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
+) -> DataLoader[Batch]:
+    """A loader of the batches that `sampler` names, with settings that suit the machine.
+
+    Args:
+        dataset: gives the batches.
+        sampler: names them.
+        num_workers: loader processes; None takes what `default_workers` says.
+        processes: that train on this machine, each with a loader of its own.
+    """
+    workers = default_workers(processes) if num_workers is None else num_workers
+    gpu = torch.cuda.is_available()
+    # batch_size=None: the sampler gives whole batches and the dataset answers with them
+    return DataLoader(
+        dataset,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        # a GPU takes a batch in less time than a busy core may be late by; a CPU does not
+        prefetch_factor=(4 if gpu else 2) if workers > 0 else None,
+        pin_memory=gpu,
+        worker_init_fn=_start,
+    )
+
+
+def every_image(
+    records: Records,
+    size: int,
+    test_scale: float = 1.4,
+    batch_size: int = 128,
+    num_workers: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """A loader of every image of a set in order, as in testing; see `CropDataset` and `EveryImage`."""
+    sampler = EveryImage(len(records), batch_size, rank, world_size)
+    return make_loader(CropDataset(records, size, test_scale), sampler, num_workers)
+
+
+def default_workers(processes: int = 1) -> int:
+    """Loader processes for each of some training processes: its share of the cores, at least one, at most 8."""
+    return max(1, min(8, pool.usable_cores() // processes))
+
+
+def _start(worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    pool.keep_freed_memory()
