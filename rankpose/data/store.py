@@ -72,7 +72,13 @@ def describe(reader: Callable[..., Records]) -> str:
         settings = reader.keywords | settings
         reader = reader.func
     kept = {key: value for key, value in settings.items() if key not in ("root", "max_angle", "strict")}
-    return f"{reader.__module__}.{reader.__qualname__} {json.dumps(kept, sort_keys=True, default=repr)}"
+    return f"{reader.__module__}.{reader.__qualname__} {json.dumps(kept, sort_keys=True, default=_settings)}"
+
+
+def _settings(part: object) -> dict[str, Any]:
+    """An object among a reader's settings, such as a source of boxes: its class and what it was made with."""
+    shown = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+    return {"class": f"{type(part).__module__}.{type(part).__qualname__}"} | shown
 
 
 def read_packing(path: str | Path) -> Packing:
