@@ -5,15 +5,12 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-import torch
 from scipy.io import savemat
-from scipy.spatial.transform import Rotation
 
 from rankpose.data.aflw2000 import read_aflw2000
-from rankpose.data.biwi import read_biwi, rotation_to_pose
+from rankpose.data.biwi import read_biwi
 from rankpose.data.w300lp import photograph_of, read_300w_lp, split_by_photograph
 from rankpose.errors import DatasetError, DatasetNotFoundError
-from rankpose.pose import euler_to_rotmat
 
 
 def write_sample(stem, pose_deg=(10.0, 20.0, -5.0), field="pt2d"):
@@ -175,52 +172,3 @@ def test_real_300w_lp_sample(real_data, tmp_path):
     left, top, right, bottom = record.face_box
     assert 0 < left < right < 450
     assert 0 < top < bottom < 450
-
-
-POSE = [20.0, -10.0, 5.0]
-ROTATION = euler_to_rotmat(torch.tensor(POSE)).double().numpy()
-
-
-@pytest.fixture
-def biwi(tmp_path):
-    """Two sequences of two frames in BIWI's layout, the head a metre away and a little to the right."""
-    calibration = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-25 0 0\n\n640 480\n"
-    for sequence in ("01", "02"):
-        folder = tmp_path / "hpdb" / sequence
-        folder.mkdir(parents=True)
-        (folder / "rgb.cal").write_text(calibration)
-        for frame in (3, 4):
-            cv2.imwrite(str(folder / f"frame_{frame:05d}_rgb.png"), np.zeros((480, 640, 3), np.uint8))
-            # BIWI's frame has y down and z away: turn ours by half a turn about x
-            half_turn = np.diag([1.0, -1.0, -1.0])
-            rows = "\n".join(" ".join(f"{v:.9f}" for v in row) for row in half_turn @ ROTATION @ half_turn)
-            (folder / f"frame_{frame:05d}_pose.txt").write_text(f"{rows}\n\n125 10 1000\n")
-    return tmp_path
-
-
-def test_biwi_boxes_lie_around_the_projected_head_centre(biwi):
-    records = read_biwi(biwi)
-    assert len(records) == 4
-    assert list(records.identity_names) == ["01", "02"]
-    left, top, right, bottom = records.face_box[0]
-    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((320 + 500 * 0.1, 240 + 5))
-    assert right - left == pytest.approx(75)
-
-
-def test_biwi_labels_are_the_rotation_that_was_written(biwi):
-    assert read_biwi(biwi).pose[0] == pytest.approx(POSE, abs=1e-3)
-
-
-def test_biwi_labels_are_hopenets_reading():
-    rotation = Rotation.random(random_state=0).as_matrix()
-    r = rotation.T
-    yaw = -np.arctan2(-r[2, 0], np.hypot(r[2, 1], r[2, 2]))
-    pitch, roll = np.arctan2(r[2, 1], r[2, 2]), -np.arctan2(r[1, 0], r[0, 0])
-    assert rotation_to_pose(rotation) == pytest.approx(np.degrees([yaw, pitch, roll]), abs=1e-6)
-
-
-def test_biwi_without_calibration_is_named(biwi):
-    (biwi / "hpdb" / "02" / "rgb.cal").unlink()
-    records = read_biwi(biwi)
-    assert len(records) == 2
-    assert all("rgb.cal" in reject.file for reject in records.rejects)
