@@ -1,0 +1,30 @@
+"""Whose poses are tested: our checkpoints, anybody's ONNX files, and tables of predictions made elsewhere.
+
+A `Predictor` sees images. It is an `nn.Module`, so that Lightning's Trainer, batches, processes and metrics serve it
+as they serve our own networks. A `TablePredictor` saw them elsewhere, and only looks its answers up.
+"""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from rankpose.data.crop_rules import CropRule
+from rankpose.pose import PoseOutput
+from rankpose.predictors.checkpoint import CheckpointPredictor
+from rankpose.predictors.onnx import OnnxPredictor, onnx_predictor
+from rankpose.predictors.table import TablePredictor
+
+__all__ = ["CheckpointPredictor", "OnnxPredictor", "Predictor", "TablePredictor", "onnx_predictor"]
+
+
+class Predictor(Protocol):
+    """What every predictor that sees images has: whoever loads the images asks it for crop and size."""
+
+    crop: CropRule
+    """What it sees of an image."""
+    size: int
+    """Side of its input, pixels."""
+
+    def __call__(self, image: Tensor) -> PoseOutput:
+        """(N, 3, size, size) uint8, red first, to poses (N, 3) in degrees."""
+        ...

@@ -1,0 +1,164 @@
+"""What one must say about an ONNX file before its figures mean anything: its description, a YAML file.
+
+    files: [model.onnx]        # beside the description; the outputs of several files are averaged
+    input: image               # name of the model's input
+    size: 224                  # side of the input, pixels
+    colour: rgb                # rgb or bgr: the order of the input's channels
+    layout: nchw               # nchw or nhwc
+    pixels: {divide_by: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
+                               # (pixel / divide_by - mean) / std, in the order of the channels; pixels are 0 to 255
+    crop: {rule: hopenet}      # see rankpose.data.crop_rules, with the arguments of the rule
+    output:                    # see rankpose.predictors.outputs, with the arguments of the kind
+      kind: angles
+      unit: degrees
+      yaw: {name: pose, index: 0, sign: 1}
+      pitch: {name: pose, index: 1, sign: 1}
+      roll: {name: pose, index: 2, sign: 1}
+
+All keys but `index` and the arguments of a crop rule must be there: a wrong guess would give figures, and wrong ones.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rankpose.data.crop_rules import CROP_RULES, CropRule
+from rankpose.errors import ConfigError
+from rankpose.predictors.outputs import OUTPUT_KINDS, OutputKind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels of 0 to 255 become the model's input: `(pixel / divide_by - mean) / std`.
+
+    `mean` and `std` are one number, or three in the order of the input's channels.
+    """
+
+    divide_by: float
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
+
+    def __post_init__(self) -> None:
+        _check_numbers("divide_by", [self.divide_by], positive=True)
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            numbers = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+            if len(numbers) not in (1, 3):
+                raise ConfigError(f"{key}={value}: must be one number, or three.")
+            _check_numbers(key, numbers, positive=key == "std")
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether pixels go in as they are."""
+        return self.divide_by == 1 and not np.any(self.mean) and bool(np.all(np.asarray(self.std) == 1))
+
+
+@dataclass(frozen=True)
+class OnnxDescription:
+    """What an ONNX model takes and gives; the module says what each key means."""
+
+    files: Sequence[Path]
+    input: str
+    size: int
+    colour: str
+    layout: str
+    pixels: Pixels
+    crop: CropRule
+    output: OutputKind
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ConfigError(f"size={self.size}: must be a number of pixels.")
+        for key, words in (("colour", ("rgb", "bgr")), ("layout", ("nchw", "nhwc"))):
+            if getattr(self, key) not in words:
+                raise ConfigError(f"{key}={getattr(self, key)}: must be {' or '.join(words)}.")
+
+
+def parse_description(content: Any, folder: Path = Path()) -> OnnxDescription:
+    """A description from what its YAML holds.
+
+    Args:
+        content: mappings, lists, strings and numbers.
+        folder: where relative `files` lie.
+
+    Raises:
+        ConfigError: opens with the key that is missing, unknown or has no such value.
+    """
+    if isinstance(content, Mapping):
+        content = dict(content)
+        if "files" in content:
+            content["files"] = _files(content["files"], folder)
+        if "crop" in content:
+            content["crop"] = _choose(CROP_RULES, content["crop"], "rule", "crop")
+        if "output" in content:
+            content["output"] = _choose(OUTPUT_KINDS, content["output"], "kind", "output")
+    return _fill(OnnxDescription, content, "")
+
+
+def _files(value: Any, folder: Path) -> tuple[Path, ...]:
+    names = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if not names or not all(isinstance(name, str | Path) for name in names):
+        raise ConfigError(f"files={value}: must be a list of one file or more.")
+    return tuple(folder / name for name in names)
+
+
+def _choose(choices: Mapping[str, type], content: Any, key: str, where: str) -> Any:
+    """The class that `content[key]` names, made from the rest."""
+    _check_mapping(content, where)
+    if content.get(key) not in choices:
+        raise ConfigError(f"{where}.{key}={content.get(key)}: must be one of {', '.join(choices)}.")
+    return _fill(choices[content[key]], {name: value for name, value in content.items() if name != key}, where)
+
+
+def _fill(cls: type[T], content: Any, where: str) -> T:
+    """A dataclass from a mapping of its fields, and theirs."""
+    _check_mapping(content, where)
+    dot = f"{where}." if where else ""
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    unknown = next((key for key in content if key not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"{dot}{unknown}: no such key; there are {', '.join(known)}.")
+    missing = next((name for name, field in known.items() if field.default is MISSING and name not in content), None)
+    if missing is not None:
+        raise ConfigError(f"{dot}{missing}: is missing.")
+    values = {
+        name: _fill(known[name].type, value, dot + name)  # type: ignore[arg-type]
+        if isinstance(known[name].type, type) and is_dataclass(known[name].type)
+        else _checked(value, known[name].type, dot + name)
+        for name, value in content.items()
+    }
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{dot}{error}") from None
+
+
+def _checked(value: Any, declared: Any, key: str) -> Any:
+    """The value, where its type is one that no `__post_init__` needs to look at."""
+    if declared is str and not isinstance(value, str):
+        raise ConfigError(f"{key}={value}: must be a word.")
+    if declared is float and not _is_number(value):
+        raise ConfigError(f"{key}={value}: must be a number.")
+    return value
+
+
+def _check_numbers(key: str, numbers: Sequence[float], positive: bool) -> None:
+    for number in numbers:
+        if not _is_number(number):
+            raise ConfigError(f"{key}={number}: must be a number.")
+        if positive and number <= 0:
+            raise ConfigError(f"{key}={number}: must be above 0.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_mapping(content: Any, where: str) -> None:
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{where or 'the description'}: must hold keys and values, not {content!r}.")

@@ -1,0 +1,231 @@
+"""Anybody's ONNX model as a predictor, by its description (`rankpose.predictors.description`).
+
+onnxruntime computes, on the CPU, whatever the accelerator of the trainer: figures do not depend on the machine's GPU.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from rankpose.errors import CheckpointError, ConfigError
+from rankpose.pose import PoseOutput
+from rankpose.predictors.description import OnnxDescription, parse_description
+
+NUMBERS = {
+    "tensor(uint8)": torch.uint8,
+    "tensor(float16)": torch.float16,
+    "tensor(float)": torch.float32,
+    "tensor(double)": torch.float64,
+}
+"""What a model's input may be made of."""
+
+
+def onnx_predictor(description: str | Path | Mapping[str, Any]) -> "OnnxPredictor":
+    """The predictor that a description describes.
+
+    Args:
+        description: the path of a YAML file, whose `files` lie relative to it; or what such a file holds, whose `files`
+            lie relative to the working directory.
+
+    Raises:
+        ConfigError: no such description, or one that is wrong or does not fit its model: names the key.
+        CheckpointError: a model file that is missing or no ONNX model.
+    """
+    if isinstance(description, Mapping):
+        with _named("predictor.description"):
+            return OnnxPredictor(parse_description(description))
+    path = Path(description)
+    if not path.is_file():
+        raise ConfigError(f"predictor.description={path}: no such file; it is a YAML file that describes the model.")
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except Exception as error:  # PyYAML and OmegaConf answer a broken file with whatever their parsers meet
+        raise ConfigError(f"{path}: cannot be read as YAML ({_first_line(error)}).") from error
+    with _named(str(path)):
+        return OnnxPredictor(parse_description(content, path.parent))
+
+
+class OnnxPredictor(nn.Module):
+    """An ONNX model, or the mean of several, that gives poses.
+
+    Every process opens the files for itself when it first predicts, so the module can be pickled and sent to others.
+    Threads are as many as torch may use. A model made for a batch of fixed size gets its images in such batches.
+
+    Args:
+        description: what the files take and give; its crop and size are the predictor's.
+
+    Raises:
+        CheckpointError: a file that is missing or no ONNX model.
+        ConfigError: a file that does not fit the description: names the file, the key, and what the model has.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, description: OnnxDescription) -> None:
+        super().__init__()
+        self.description = description
+        self.crop, self.size = description.crop, description.size
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(description.pixels, name), dtype=torch.float32)
+            self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
+        self._opened: tuple[int, list[_Model]] | None = None
+        self._models()
+
+    def forward(self, image: Tensor) -> PoseOutput:
+        """Predicts.
+
+        Args:
+            image: (N, 3, size, size), red first, uint8 or float in [0, 255].
+
+        Returns:
+            poses (N, 3) in degrees, float32, and all numbers of the model's outputs (N, K).
+        """
+        batch = self._input(image)
+        answers = [model(batch) for model in self._models()]
+        outputs = {
+            name: torch.from_numpy(np.mean([answer[name] for answer in answers], axis=0)).to(image.device)
+            for name in self.description.output.names
+        }
+        raw = torch.cat([outputs[name].flatten(1) for name in outputs], dim=1)
+        return PoseOutput(self.description.output.to_pose(outputs), raw)
+
+    def _input(self, image: Tensor) -> Tensor:
+        """(N, 3, H, W) pixels, red first, to what the model takes, in float32."""
+        pixels = image.float()
+        if self.description.colour == "bgr":
+            pixels = pixels.flip(1)
+        pixels = (pixels / self.description.pixels.divide_by - self.mean) / self.std
+        return pixels.permute(0, 2, 3, 1) if self.description.layout == "nhwc" else pixels
+
+    def _models(self) -> list["_Model"]:
+        # threads of a session do not survive a fork
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), [_Model(file, self.description) for file in self.description.files])
+            self._try()
+        return self._opened[1]
+
+    def _try(self) -> None:
+        """Predicts black images once, so that whatever does not fit is said before the first real one."""
+        assert self._opened is not None
+        black = self._input(torch.zeros(2, 3, self.size, self.size, device=self.mean.device))
+        for model in self._opened[1]:
+            outputs = {name: torch.from_numpy(numbers) for name, numbers in model(black).items()}
+            try:
+                self.description.output.to_pose(outputs)
+            except ConfigError as error:
+                raise ConfigError(f"output.{error} The model is {model.file}.") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+
+class _Model:
+    """One open file. Called with a batch, it gives the outputs that the description reads, each (N, ...)."""
+
+    def __init__(self, file: Path, description: OnnxDescription) -> None:
+        self.file, self.names = file, list(description.output.names)
+        if not file.is_file():
+            raise CheckpointError(f"files: {file} does not exist; put it there, or name another file.")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        # waiting threads would take the cores from the processes that load images
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
+            raise CheckpointError(f"files: {file} is no ONNX model that can be run ({_first_line(error)}).") from error
+        self._check_names(description)
+        (node,) = self.session.get_inputs()
+        self._check_input(node.shape, node.type, description)
+        self.input, self.dtype = node.name, NUMBERS[node.type]
+        self.batch = node.shape[0] if isinstance(node.shape[0], int) else None
+
+    def __call__(self, batch: Tensor) -> dict[str, np.ndarray]:
+        numbers = batch.to(self.dtype).cpu().contiguous()
+        if self.batch is None:
+            return self._run(numbers)
+        parts = [self._run(self._filled(part)) for part in numbers.split(self.batch)]
+        return {name: np.concatenate([part[name] for part in parts])[: len(batch)] for name in self.names}
+
+    def _filled(self, part: Tensor) -> Tensor:
+        """The last batch filled up with its last image."""
+        assert self.batch is not None
+        return torch.cat([part, part[-1:].expand(self.batch - len(part), *part.shape[1:])])
+
+    def _run(self, numbers: Tensor) -> dict[str, np.ndarray]:
+        try:
+            answers = self.session.run(self.names, {self.input: numbers.numpy()})
+        except Exception as error:
+            raise ConfigError(
+                f"size, layout: {self.file} cannot compute images of shape {tuple(numbers.shape)} "
+                f"({_first_line(error)})."
+            ) from error
+        outputs = {}
+        for name, answer in zip(self.names, answers, strict=True):
+            if not isinstance(answer, np.ndarray) or answer.size == 0 or answer.size % len(numbers):
+                raise ConfigError(f"output: {name} of {self.file} does not hold the same numbers for every image.")
+            # a model of one image may leave the batch's axis out
+            fits = answer.ndim and answer.shape[0] == len(numbers)
+            if not fits and len(numbers) > 1:
+                raise ConfigError(
+                    f"output: {name} of {self.file} has shape {answer.shape} for {len(numbers)} images: the first axis "
+                    "must be the images'."
+                )
+            outputs[name] = np.asarray(answer if fits else answer[np.newaxis], dtype=np.float32)
+        return outputs
+
+    def _check_names(self, description: OnnxDescription) -> None:
+        inputs = [node.name for node in self.session.get_inputs()]
+        outputs = [node.name for node in self.session.get_outputs()]
+        if description.input not in inputs:
+            raise ConfigError(f"input={description.input}: {self.file} has the inputs {', '.join(inputs)}.")
+        if len(inputs) > 1:
+            raise ConfigError(f"input={description.input}: {self.file} takes {', '.join(inputs)}; only one can be fed.")
+        for name in self.names:
+            if name not in outputs:
+                raise ConfigError(f"output: {self.file} has no output {name}; it has {', '.join(outputs)}.")
+
+    def _check_input(self, shape: list[int | str | None], numbers: str, description: OnnxDescription) -> None:
+        size = description.size
+        wanted = (3, size, size) if description.layout == "nchw" else (size, size, 3)
+        fits = len(shape) == 4 and all(
+            have == want or not isinstance(have, int) for have, want in zip(shape[1:], wanted, strict=True)
+        )
+        if not fits:
+            raise ConfigError(
+                f"size={size}, layout={description.layout}: {self.file} takes {_shown(shape)}, not "
+                f"{_shown(['N', *wanted])}."
+            )
+        if numbers not in NUMBERS:
+            raise ConfigError(
+                f"input={description.input}: {self.file} takes {numbers}, not one of {', '.join(NUMBERS)}."
+            )
+        if NUMBERS[numbers] == torch.uint8 and not description.pixels.unchanged:
+            raise ConfigError(f"pixels: {self.file} takes whole pixels of 0 to 255; say divide_by: 1, mean: 0, std: 1.")
+
+
+@contextmanager
+def _named(origin: str) -> Iterator[None]:
+    """Puts the description's name before what is wrong with it."""
+    try:
+        yield
+    except (CheckpointError, ConfigError) as error:
+        raise type(error)(f"{origin}: {error}") from error
+
+
+def _shown(shape: list[Any]) -> str:
+    return "x".join("N" if isinstance(side, str) or side is None else str(side) for side in shape)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
