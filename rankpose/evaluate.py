@@ -1,50 +1,234 @@
-"""Tests a checkpoint under a named protocol: `python -m rankpose.evaluate checkpoint=FILE protocol=aflw2000`."""
+"""Tests models under named protocols: `python -m rankpose.evaluate checkpoint=A,B protocol=aflw2000,biwi_fsanet`."""
 
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from rankpose.checkpoint import load_net
 from rankpose.configuration import CONFIG_DIR, build, quiet_libraries
-from rankpose.data.batches import every_image
+from rankpose.data.batches import Batch, TestCrops, every_image
+from rankpose.data.corruption import Corruption
+from rankpose.data.crop_rules import CropRule, RankPoseCrop
+from rankpose.data.record import Records
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation import Evaluation, differences, evaluate
+from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
-from rankpose.results import leave_results, prediction_table
+from rankpose.report.evaluation import write_evaluation_report
 from rankpose.run_directory import shown
 from rankpose.task import PoseTest
+
+log = logging.getLogger(__name__)
+
+SEVERAL = ("checkpoint", "predictor", "protocol")
+"""Keys that take more than one value, separated by commas."""
+
+
+class TestData(pl.LightningDataModule):
+    """Every image once, shared between the trainer's processes."""
+
+    __test__ = False  # no test, whatever pytest thinks
+
+    def __init__(self, crops: TestCrops, batch_size: int, num_workers: int | None) -> None:
+        super().__init__()
+        self.crops, self.batch_size, self.num_workers = crops, batch_size, num_workers
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        rank, processes = self.trainer.global_rank, self.trainer.world_size
+        return every_image(self.crops, self.batch_size, self.num_workers, rank, processes)
+
+
+def predict(
+    config: DictConfig,
+    predictor: "Predictor | TablePredictor",
+    records: Records,
+    protocol: Protocol,
+    corruption: Corruption | None,
+) -> Tensor | None:
+    """(N, 3) degrees for the records; None in the other processes of a distributed test."""
+    if isinstance(predictor, TablePredictor):
+        if corruption is not None:
+            raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
+        return predictor.predict(records)
+    assert isinstance(predictor, nn.Module)
+    crops = TestCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
+    test = PoseTest(predictor)
+    trainer: pl.Trainer = build(config.trainer)
+    trainer.test(test, datamodule=TestData(crops, config.batch_size, config.num_workers), verbose=False)
+    return test.test_table["prediction"] if trainer.is_global_zero else None
+
+
+def named(config: DictConfig, choice: str, predictor: "Predictor | TablePredictor") -> tuple[str, str]:
+    """What a model is called in tables, and where it comes from."""
+    if choice == "checkpoint":
+        checkpoint = Path(config.checkpoint).resolve()
+        folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
+        name, about = folder.stem, f"checkpoint {shown(Path(config.checkpoint))}"
+    else:
+        place = config.predictor.get("table") or config.predictor.get("description")
+        name = Path(place).stem if isinstance(place, str) else choice
+        about = place if isinstance(place, str) else f"predictor {choice}"
+    if not isinstance(predictor, TablePredictor):
+        about += f", {type(predictor.crop).__name__} at {predictor.size} pixels"
+    return config.name or name, about
+
+
+@dataclass(frozen=True)
+class Test:
+    """One model under one protocol."""
+
+    __test__ = False  # no test, whatever pytest thinks
+
+    config: DictConfig
+    choice: str
+    """Of predictor."""
+    protocol: Protocol
+    predictor: "Predictor | TablePredictor"
+
+    def evaluations(self, records: Records) -> list[Evaluation]:
+        """On clean images, then on corrupted ones where the protocol asks for them."""
+        name, about = named(self.config, self.choice, self.predictor)
+        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
+        crop: CropRule = self.protocol.crop or own
+        found = []
+        for corruption in self.protocol.corruptions():
+            prediction = predict(self.config, self.predictor, records, self.protocol, corruption)
+            if prediction is None:
+                continue
+            kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
+            known = evaluate(
+                prediction, records, self.protocol, crop, model=name, about=about, corruption=kind, strength=strength
+            )
+            under = f"{self.protocol.name}, {corruption}" if corruption else self.protocol.name
+            log.info("%s under %s: MAE %.3f", name, under, known.scores["mae"])
+            found.append(known)
+        return found
+
+
+def make_test(config: DictConfig, choice: str) -> Test:
+    """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
+    if choice == "checkpoint" and config.checkpoint is None:
+        raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
+    protocol: Protocol = build(config.protocol)
+    protocol.corruptions()
+    return Test(config, choice, protocol, build(config.predictor))
+
+
+def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Takes the keys that may have several values out of a command line.
+
+    Returns:
+        the command line with the first value of each, and all values of each.
+    """
+    kept, values = [], {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in SEVERAL:
+            given = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",") if part.strip()]
+            if not given:
+                raise ConfigError(f"{argument}: names nothing.")
+            values[key] = given
+            argument = f"{key}={given[0]}"
+        kept.append(argument)
+    return kept, values
+
+
+def combinations_of(config: DictConfig) -> list[tuple[DictConfig, str]]:
+    """The configuration of every model under every protocol, with the predictor's choice."""
+    chosen = HydraConfig.get().runtime.choices
+    predictors = _values.get("predictor", [chosen["predictor"]])
+    protocols = _values.get("protocol", [chosen["protocol"]])
+    checkpoints: Sequence[Any] = _values.get("checkpoint", [config.checkpoint])
+    own = [given for given in HydraConfig.get().overrides.task if given.partition("=")[0] not in SEVERAL]
+    models = [
+        (predictor, checkpoint)
+        for predictor in predictors
+        for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
+    ]
+    if config.name is not None and len(models) > 1:
+        raise ConfigError(f"name={config.name}: is one name for {len(models)} models; leave it out.")
+    found = []
+    for protocol in protocols:
+        for predictor, checkpoint in models:
+            group = [f"protocol={protocol}", f"predictor={predictor}"]
+            one = hydra.compose("evaluate", [*own, *group])
+            one.checkpoint = checkpoint
+            found.append((one, predictor))
+    return found
+
+
+_command_line: list[str] = []
+"""As the user gave it."""
+_values: dict[str, list[str]] = {}
+"""What the command line named of the keys in `SEVERAL`."""
 
 
 @hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
 @one_line_errors
-def main(config: DictConfig) -> None:
-    """Network, test set, test, tables."""
+def run(config: DictConfig) -> None:
+    """Models, protocols, tests, report."""
     quiet_libraries()
-    if OmegaConf.is_missing(config, "checkpoint"):
-        raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt.")
-    protocol: Protocol = build(config.protocol)
-    checkpoint = Path(config.checkpoint)
-    net, made_from = load_net(checkpoint)
-    records = protocol.records()
-    loader = every_image(
-        records, made_from["image_size"], made_from["test_scale"], config.batch_size, config.num_workers
+    sys.argv[1:] = _command_line  # what Lightning starts its other processes with
+    tests = [make_test(*combination) for combination in combinations_of(config)]
+    evaluations, records = [], {}
+    for test in tests:
+        name = test.protocol.name
+        if name not in records:
+            records[name] = test.protocol.records()
+        evaluations += test.evaluations(records[name])
+    if not evaluations:  # another process of a distributed test reports
+        return
+    compared = differences(evaluations)
+    out = Path(config.out) if config.out else _default_place(tests)
+    labels = {test.protocol.name: test.protocol.labels for test in tests if test.protocol.labels}
+    notes = [f"Labels of {name}: {text}." for name, text in labels.items()]
+    page = write_evaluation_report(
+        out, evaluations, compared, notes=notes, config_text=OmegaConf.to_yaml(tests[0].config, resolve=True)
     )
-    test = PoseTest(net)
-    trainer: pl.Trainer = build(config.trainer)
-    (scores,) = trainer.test(test, loader, verbose=False)
+    if config.wandb:
+        _send(evaluations, compared, out)
+    log.info("report: %s", shown(page))
 
-    default = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    out = Path(config.out or default / "evaluation" / protocol.name)
-    leave_results(
-        out,
-        prediction_table(test.test_table, records, made_from["test_scale"]),
-        scores,
-        title=f"RankPose under protocol {protocol.name}",
-        subtitle=f"{protocol.title}. {records.summary()}",
-        config_text=OmegaConf.to_yaml(config, resolve=True),
-        notes=[f"Checkpoint: {shown(checkpoint)}", *protocol.remarks(records)],
-    )
+
+def _default_place(tests: Sequence[Test]) -> Path:
+    first, *others = tests
+    if others or first.choice != "checkpoint":
+        return Path("evaluations", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
+    checkpoint = Path(first.config.checkpoint)
+    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    corruption = first.protocol.corruption
+    return run_dir / "evaluation" / (first.protocol.name + (f"_{corruption}" if corruption else ""))
+
+
+def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
+    from rankpose.loggers import wandb_logger
+    from rankpose.report.to_wandb import log_evaluation
+
+    logger = wandb_logger(save_dir=str(out))
+    log_evaluation(logger.experiment, evaluations, compared)
+    logger.experiment.finish()
+
+
+@one_line_errors
+def main() -> None:
+    """Takes several values apart before Hydra, which would take them for a sweep, sees the command line."""
+    _command_line[:] = sys.argv[1:]
+    arguments, values = several(_command_line)
+    if not {"-m", "--multirun"} & set(arguments):
+        _values.update(values)
+        sys.argv[1:] = arguments
+    run()
 
 
 if __name__ == "__main__":

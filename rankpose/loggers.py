@@ -80,7 +80,7 @@ def log_results(loggers: Sequence[Logger], predictions: pd.DataFrame, rows: int 
 
     Args:
         loggers: of the trainer.
-        predictions: as `rankpose.results.prediction_table` gives it.
+        predictions: as `rankpose.evaluation.pose_table` gives it.
         rows: how many.
     """
     for logger in loggers:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rankpose.data.corruption import STRENGTHS, Corruption
+from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records
 from rankpose.data.store import read_packed
 
@@ -21,6 +23,10 @@ class Protocol:
         root: where the data lie.
         max_angle: images with an angle beyond +- this many degrees are left out; None keeps all.
         strict: stop at the first unusable file.
+        labels: in which frame and convention the labels are, in words.
+        crop: what every model sees of an image; None leaves each model its own rule, the one it was trained with.
+        corruption: a kind of `rankpose.data.corruption`, tested at its five strengths beside the clean images.
+        seed: of the corruption's draws.
         packed: take the images from this file, which `rankpose.prepare` made of them, instead of from `root`.
         expected: how many images the whole set has after the filter; None where that is not fixed.
     """
@@ -33,6 +39,20 @@ class Protocol:
     strict: bool = False
     expected: int | None = None
     packed: str | None = None
+    labels: str = ""
+    crop: CropRule | None = None
+    corruption: str | None = None
+    seed: int = 0
+
+    def corruptions(self) -> list[Corruption | None]:
+        """What the images are tested under, clean (None) first.
+
+        Raises:
+            ConfigError: no such kind; the message lists them.
+        """
+        if self.corruption is None:
+            return [None]
+        return [None, *(Corruption(self.corruption, strength) for strength in STRENGTHS)]
 
     def records(self) -> Records:
         """Reads the set; says aloud what was left out, and where it is not the whole set."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from timm.optim import param_groups_weight_decay
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rankpose.losses import PoseLoss
@@ -16,13 +16,13 @@ from rankpose.schedules import Schedule
 
 
 class PoseTest(pl.LightningModule):
-    """Tests a `PoseNet`: the part of a task that needs no loss.
+    """Tests a network: the part of a task that needs no loss.
 
     Args:
-        net: images to poses.
+        net: images to poses, as a `PoseNet` or any predictor that sees images (`rankpose.predictors`).
     """
 
-    def __init__(self, net: PoseNet) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         self.test_scores = PoseScores()

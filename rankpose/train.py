@@ -11,12 +11,14 @@ from rankpose import run_directory
 from rankpose.callbacks import Stopped
 from rankpose.checkpoint import check_same_task
 from rankpose.configuration import CONFIG_DIR, build, plain, quiet_libraries
+from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
 from rankpose.loggers import log_configuration, log_results
 from rankpose.models import PoseNet, build_backbone
-from rankpose.results import leave_results, prediction_table
+from rankpose.results import leave_results
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,8 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
     if not trainer.is_global_zero:
         return
     records = data.records("test")
-    predictions = prediction_table(task.test_table, records, config.test_scale)
+    tested = records.select(task.test_table["index"].numpy())
+    predictions = pose_table(task.test_table["prediction"], tested, RankPoseCrop(config.test_scale))
     leave_results(
         run,
         predictions,

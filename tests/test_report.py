@@ -29,7 +29,7 @@ def make_predictions(folder: Path, count: int = COUNT, images_a_person: int | No
         cv2.imwrite(str(path), random.integers(0, 255, size=(60, 80, 3), dtype=np.uint8))
         person = None if images_a_person is None else f"person {number // images_a_person}"
         rows.append(
-            {"image": str(path), "identity": person}
+            {"name": path.name, "image": str(path), "identity": person}
             | dict(zip(tables.ANGLES, true[number], strict=True))
             | {f"{angle}_pred": value for angle, value in zip(tables.ANGLES, predicted[number], strict=True)}
             | {"geodesic": float(np.linalg.norm(predicted[number] - true[number]))}
@@ -188,7 +188,7 @@ class TestPage:
         evil = '<script>alert("x")</script>'
         predictions = make_predictions(tmp_path, 6)
         predictions["identity"] = evil
-        predictions.loc[0, "image"] = f"/nowhere/{evil}"
+        predictions.loc[0, ["name", "image"]] = [evil, f"/nowhere/{evil}"]
         curves = make_curves().rename(columns={"train/rank": f"train/{evil}", "lr-Adam": f"lr-{evil}"})
         metrics = METRICS | {f"test/{evil}": 1.0}
         text = write(
@@ -287,9 +287,11 @@ class TestCommandLine:
         assert error.count("\n") == 1
         assert broken in error
 
-    def test_needs_no_training_code(self) -> None:
+    @pytest.mark.parametrize("room", ["page", "evaluation"])
+    def test_needs_no_training_code(self, room: str) -> None:
         code = (
-            "import sys, rankpose.report.page; print(sorted(n for n in sys.modules if 'lightning' in n or 'timm' in n))"
+            f"import sys, rankpose.report.{room}; "
+            "print(sorted({n.split('.')[0] for n in sys.modules} & {'pytorch_lightning', 'lightning', 'timm'}))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"

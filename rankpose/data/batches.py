@@ -13,7 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from rankpose.data import pool
 from rankpose.data.augment import Augment, follow_pose
-from rankpose.data.crop import View, crop_matrix, outline_of, read_image, warp_image, warp_points
+from rankpose.data.corruption import Corruption, image_rng
+from rankpose.data.crop import View, crop_matrix, outline, outline_of, read_image, warp_image, warp_points
+from rankpose.data.crop_rules import CropRule
 from rankpose.data.identity_sampler import Draw, EveryImage
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError
@@ -22,13 +24,13 @@ Batch = dict[str, torch.Tensor]
 
 
 class CropDataset(Dataset[Batch]):
-    """Crops of a set's images, a batch at a time: `dataset[draws]` is a `Batch`.
+    """Training crops of a set's images, a batch at a time: `dataset[draws]` is a `Batch`.
 
     Args:
         records: the set.
         size: side of the network's input, pixels.
         test_scale: side of the square over the face box's larger side where nothing is augmented.
-        augment: training's variations; None for validation and test.
+        augment: the variations, or none.
     """
 
     def __init__(self, records: Records, size: int, test_scale: float = 1.4, augment: Augment | None = None) -> None:
@@ -76,6 +78,48 @@ class CropDataset(Dataset[Batch]):
         )
 
 
+class TestCrops(Dataset[Batch]):
+    """What a model under test sees of a set's images, a batch at a time: nothing is augmented.
+
+    Args:
+        records: the set.
+        crop: the model's crop rule.
+        size: side of its input, pixels.
+        corruption: what is done to every image, or to its face box, before it is cropped.
+        seed: of the corruption's draws, which are an image's own whatever the batch.
+    """
+
+    __test__ = False  # no test, whatever pytest thinks
+
+    def __init__(
+        self, records: Records, crop: CropRule, size: int, corruption: Corruption | None = None, seed: int = 0
+    ) -> None:
+        self.records, self.crop, self.size = records, crop, size
+        self.corruption, self.seed = corruption, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, draws: list[Draw]) -> Batch:
+        rows = np.array([draw.row for draw in draws])
+        buffer = _image_buffer((len(draws), self.size, self.size, 3))
+        images = buffer.numpy()
+        for i, row in enumerate(rows.tolist()):
+            record = self.records[row]
+            image, face = read_image(record.image), outline(record)
+            if self.corruption is not None:
+                rng = image_rng(self.seed, row)
+                face = self.corruption.points(face, rng)
+                image = self.corruption.image(image, record.face_box, rng)
+            images[i] = self.crop(image, face, self.size)
+        return {
+            "image": buffer.permute(0, 3, 1, 2),
+            "pose": torch.from_numpy(self.records.pose[rows]),
+            "identity": torch.from_numpy(self.records.identity[rows]),
+            "index": torch.from_numpy(rows),
+        }
+
+
 def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
     """An uninitialised uint8 tensor; in a loader process in memory that it shares with the one that takes the batch.
 
@@ -89,7 +133,7 @@ def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def make_loader(
-    dataset: CropDataset, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
+    dataset: CropDataset | TestCrops, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
 ) -> DataLoader[Batch]:
     """A loader of the batches that `sampler` names, with settings that suit the machine.
 
@@ -116,17 +160,10 @@ def make_loader(
 
 
 def every_image(
-    records: Records,
-    size: int,
-    test_scale: float = 1.4,
-    batch_size: int = 128,
-    num_workers: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    dataset: TestCrops, batch_size: int = 128, num_workers: int | None = None, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
-    """A loader of every image of a set in order, as in testing; see `CropDataset` and `EveryImage`."""
-    sampler = EveryImage(len(records), batch_size, rank, world_size)
-    return make_loader(CropDataset(records, size, test_scale), sampler, num_workers)
+    """A loader of every image of a set in order, as in testing; see `EveryImage`."""
+    return make_loader(dataset, EveryImage(len(dataset), batch_size, rank, world_size), num_workers, world_size)
 
 
 def default_workers(processes: int = 1) -> int:

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from rankpose.data import store
 from rankpose.data.augment import Augment
-from rankpose.data.batches import Batch, CropDataset, every_image, make_loader
+from rankpose.data.batches import Batch, CropDataset, TestCrops, every_image, make_loader
+from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.identity_sampler import IdentitySampler
 from rankpose.data.record import Records, Splits
 from rankpose.errors import ConfigError
@@ -122,9 +123,8 @@ class PoseDataModule(pl.LightningDataModule):
         return self._evaluation("test")
 
     def _evaluation(self, part: str) -> DataLoader[Batch]:
-        return every_image(
-            self.records(part), self.size, self.test_scale, self.eval_batch_size, self.num_workers, *self._process()
-        )
+        crops = TestCrops(self.records(part), RankPoseCrop(self.test_scale), self.size)
+        return every_image(crops, self.eval_batch_size, self.num_workers, *self._process())
 
     def _process(self) -> tuple[int, int]:
         """Rank and number of processes."""

@@ -124,6 +124,17 @@ def split_by_photograph(records: Records, val_share: float = 0.02, test_share: f
     return Splits(*(records.select(np.flatnonzero(rows == k)) for k in (0, 1, 2)))
 
 
+def read_holdout(
+    root: str | Path,
+    max_angle: float | None = 99.0,
+    strict: bool = False,
+    val_share: float = 0.02,
+    test_share: float = 0.02,
+) -> Records:
+    """The photographs of 300W-LP that `split_by_photograph` keeps for testing; arguments as there."""
+    return split_by_photograph(read_300w_lp(root, max_angle=max_angle, strict=strict), val_share, test_share).test
+
+
 def split_by_folder(records: Records, train: str, val: str, test: str) -> Splits:
     """A set in 300W-LP's layout in three parts, each a folder.
 

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rankpose.files import write_whole
 from rankpose.pose import ANGLES
 from rankpose.report import pictures, tables
+from rankpose.report.templates import render
+from rankpose.report.tiles import Tile, degrees, head_tile
 
 TILE = 320
 """Pixels of a gallery picture, shown at about half of that: sharp on a phone and in print."""
@@ -40,18 +41,6 @@ class Card:
     below: str
     kind: str
     """The name of its colour: mean, yaw, pitch, roll or empty."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One image of the gallery."""
-
-    name: str
-    uri: str | None
-    """None: the image file is gone."""
-    rows: list[tuple[str, str, str, str]]
-    """angle, true, predicted, absolute error; as text, degrees."""
-    geodesic: str
 
 
 @dataclass(frozen=True)
@@ -176,14 +165,8 @@ def _render(
     if curves is not None:
         validation = pictures.validation_panel(curves)
         training = ([validation] if validation else []) + pictures.loss_panels(curves)
-    environment = Environment(
-        loader=PackageLoader("rankpose.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja").render(
+    return render(
+        "page.html.jinja",
         title=title,
         subtitle=subtitle,
         counts=_counts(predictions),
@@ -255,19 +238,7 @@ def _galleries(predictions: pd.DataFrame, run_dir: Path) -> list[Gallery]:
 
 
 def _tile(predictions: pd.DataFrame, row: int, run_dir: Path, size: int) -> Tile:
-    record = predictions.iloc[row].to_dict()
-    true = np.array([record[angle] for angle in ANGLES], dtype=float)
-    predicted = np.array([record[f"{angle}_pred"] for angle in ANGLES], dtype=float)
-    error = tables.signed_errors_deg(predictions.loc[[row]]).abs().iloc[0]
-    path = Path(str(record["image"]))
-    if not path.is_absolute() and not path.is_file():
-        path = run_dir / path
-    crop = pictures.crop_from_file(path, record["crop_x"], record["crop_y"], record["crop_side"], size)
-    uri = None if crop is None else pictures.jpeg_uri(pictures.gallery_tile(crop, true, predicted))
-    rows = [
-        (angle, _degrees(true[k]), _degrees(predicted[k]), _degrees(error[angle])) for k, angle in enumerate(ANGLES)
-    ]
-    return Tile(str(record.get("name") or path.name), uri, rows, _degrees(record["geodesic"]))
+    return head_tile(predictions.iloc[row].to_dict(), run_dir, size)
 
 
 def _pair(predictions: pd.DataFrame, pair: tables.Pair, run_dir: Path) -> PairTile:
@@ -277,7 +248,7 @@ def _pair(predictions: pd.DataFrame, pair: tables.Pair, run_dir: Path) -> PairTi
     for angle, right in zip(ANGLES, pair.order, strict=True):
         verdict = "tie" if right is None else "right" if right else "wrong"
         predicted = float(one[f"{angle}_pred"]) - float(two[f"{angle}_pred"])
-        rows.append((angle, _degrees(float(one[angle]) - float(two[angle])), _degrees(predicted), verdict))
+        rows.append((angle, degrees(float(one[angle]) - float(two[angle])), degrees(predicted), verdict))
     tiles = (_tile(predictions, pair.first, run_dir, PAIR_TILE), _tile(predictions, pair.second, run_dir, PAIR_TILE))
     return PairTile(pair.identity, tiles, rows)
 
@@ -296,10 +267,6 @@ def _remarks(predictions: pd.DataFrame) -> list[str]:
     if broken:
         remarks.append(f"{broken} of {len(predictions)} predictions are not a number; they are left out of the means.")
     return remarks
-
-
-def _degrees(value: float) -> str:
-    return tables.format_number(float(value), 1)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

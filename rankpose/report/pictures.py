@@ -14,9 +14,11 @@ import html
 import io
 import math
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -42,7 +44,7 @@ AXIS_RGB = ((226, 54, 54), (46, 174, 82), (48, 118, 244))
 _POINT = 1 / 72  # inches; the page shows a point as about one CSS pixel
 _PANEL = (340, 236)  # width, height of a panel in points
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 24, 36  # the same margins in every panel, so that axes align side by side
-_COLOURS = {
+COLOURS = {  # each once: a panel's colours become CSS variables of these names
     "ink": "#1d2126",
     "muted": "#69707a",
     "grid": "#e0e3e8",
@@ -50,7 +52,17 @@ _COLOURS = {
     "yaw": "#3566b0",
     "pitch": "#c8731a",
     "roll": "#1f8a78",
+    "model-1": "#2466c9",
+    "model-2": "#d9591f",
+    "model-3": "#0f917d",
+    "model-4": "#9a3f9e",
+    "model-5": "#8a7415",
+    "model-6": "#c02f50",
 }
+MODEL_COLOURS = 6
+"""How many models have a colour of their own; a seventh gets the first one's, dashed."""
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
+_MARKS = "os^Dv"
 _LOSS_TITLES = {
     "train/loss": "Training loss",
     "train/mse": "Squared error term",
@@ -58,8 +70,8 @@ _LOSS_TITLES = {
     "train/mae": "Mean absolute error in training",
     "train/gradient_ratio": "Gradient norm, ranking / squared error",
 }
-_FURTHEST = 100.0  # degrees; beyond, Euler angles are ambiguous, and a few such images would shrink all the others
-_FEW = 5  # a mean of fewer images than this is drawn pale
+FURTHEST_DEG = 100.0  # degrees; beyond, Euler angles are ambiguous, and a few such images would shrink all the others
+FEW = 5  # a mean of fewer images than this is drawn pale
 
 
 # --------------------------------------------------------------------------------------------------- photographs
@@ -172,6 +184,8 @@ class Panel:
     """One small figure."""
 
     title: str
+    label: str
+    """The title and, where a page shows several of the same kind, what of: unique there."""
     svg: str
     """`<svg>...</svg>`: scales with its width, text is text, colours are CSS variables."""
 
@@ -194,27 +208,27 @@ def loss_panels(curves: pd.DataFrame) -> list[Panel]:
         if not len(x):
             continue
         title = _LOSS_TITLES.get(name, name.removeprefix("train/").replace("_", " "))
-        figure, axes = _panel()
+        figure, axes = new_panel()
         if len(x) > 60:
-            axes.plot(x, y, color=_COLOURS["yaw"], alpha=0.28, linewidth=0.7)
+            axes.plot(x, y, color=COLOURS["yaw"], alpha=0.28, linewidth=0.7)
             y = pd.Series(y).ewm(span=max(5, len(y) / 25)).mean().to_numpy()
-        axes.plot(x, y, color=_COLOURS["yaw"], linewidth=1.6, marker="o" if len(x) < 8 else None, markersize=3)
+        axes.plot(x, y, color=COLOURS["yaw"], linewidth=1.6, marker="o" if len(x) < 8 else None, markersize=3)
         _log_if_wide(axes, y)
         axes.set_xlabel(_x_name(curves, "step"))
-        panels.append(Panel(title, _svg(figure, title)))
+        panels.append(to_panel(figure, title))
     rates = [column for column in curves.columns if column.startswith("lr-")]
     drawn = [(column, *_series(curves, column, "step")) for column in rates]
     drawn = [series for series in drawn if len(series[1])]
     if drawn:
-        figure, axes = _panel()
+        figure, axes = new_panel()
         for (column, x, y), colour in zip(drawn[:3], ("yaw", "pitch", "roll"), strict=False):
-            axes.plot(x, y, color=_COLOURS[colour], linewidth=1.4, label=column.removeprefix("lr-"))
+            axes.plot(x, y, color=COLOURS[colour], linewidth=1.4, label=column.removeprefix("lr-"))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(_plain)
         axes.set_xlabel(_x_name(curves, "step"))
         if len(drawn) > 1:
             axes.legend()
-        panels.append(Panel("Learning rate", _svg(figure, "Learning rate")))
+        panels.append(to_panel(figure, "Learning rate"))
     return panels
 
 
@@ -223,7 +237,7 @@ def validation_panel(curves: pd.DataFrame) -> Panel | None:
 
     None where the curves have no `val/...mae` column with a value.
     """
-    figure, axes = _panel()
+    figure, axes = new_panel()
     found = False
     for key, name in (("yaw_mae", "yaw"), ("pitch_mae", "pitch"), ("roll_mae", "roll"), ("mae", "mean")):
         x, y = _series(curves, f"val/{key}", "epoch")
@@ -233,7 +247,7 @@ def validation_panel(curves: pd.DataFrame) -> Panel | None:
         axes.plot(
             x,
             y,
-            color=_COLOURS[name],
+            color=COLOURS[name],
             linewidth=2.2 if name == "mean" else 1.3,
             marker="o" if len(x) < 8 else None,
             markersize=3,
@@ -241,7 +255,7 @@ def validation_panel(curves: pd.DataFrame) -> Panel | None:
         )
         if name == "mean":
             best = int(np.argmin(y))
-            axes.plot(x[best], y[best], "o", color=_COLOURS["mean"], markersize=5, label=f"best, {y[best]:.2f}°")
+            axes.plot(x[best], y[best], "o", color=COLOURS["mean"], markersize=5, label=f"best, {y[best]:.2f}°")
     if not found:
         return None
     axes.set_ylim(bottom=0)
@@ -249,7 +263,7 @@ def validation_panel(curves: pd.DataFrame) -> Panel | None:
     axes.set_ylabel("degrees")
     axes.legend(loc="upper right")
     title = "Validation error"
-    return Panel(title, _svg(figure, title))
+    return to_panel(figure, title)
 
 
 def error_by_angle_panels(predictions: pd.DataFrame) -> list[Panel]:
@@ -257,85 +271,106 @@ def error_by_angle_panels(predictions: pd.DataFrame) -> list[Panel]:
 
     Bins beyond 100 degrees are left out. Bars of fewer than five images are pale: their mean says little.
     """
-    bins = {angle: error_by_bin(predictions, angle) for angle in ANGLES}
-    bins = {angle: table[(table["n"] > 0) & _within(table)] for angle, table in bins.items()}
-    # one scale for the three errors, so that bars of different panels compare; sparse bins may run off it
-    tops = [float(table.loc[table["n"] >= _FEW, "mae"].max()) for table in bins.values()]
-    every = [float(table["mae"].max()) for table in bins.values()]
-    top = max([v for v in tops if math.isfinite(v)] or [v for v in every if math.isfinite(v)] or [1.0])
-    low = min([float(table["low"].min()) for table in bins.values() if len(table)] or [-10.0])
-    high = max([float(table["high"].max()) for table in bins.values() if len(table)] or [10.0])
+    bins = angle_bins(predictions)
+    scale = bin_scale(bins.values())
     panels = []
     for angle, table in bins.items():
-        figure = _figure(_PANEL[1] + 34)
-        width, height = _PANEL[0], _PANEL[1] + 34
-        split = 0.38 * (height - _TOP - _BOTTOM)
-        box_width = (width - _LEFT - _RIGHT) / width
-        counts = figure.add_axes((_LEFT / width, _BOTTOM / height, box_width, (split - 26) / height))
-        errors = figure.add_axes(
-            (_LEFT / width, (_BOTTOM + split) / height, box_width, 1 - (_TOP + _BOTTOM + split) / height),
-            sharex=counts,
-        )
+        figure, errors, counts = stacked_axes()
         centre, wide = (table["low"] + table["high"]) / 2, 0.86 * (table["high"] - table["low"])
         for row in range(len(table)):
-            mae, few = table["mae"].iloc[row], table["n"].iloc[row] < _FEW
+            mae, few = table["mae"].iloc[row], table["n"].iloc[row] < FEW
             if math.isfinite(mae):
-                errors.bar(centre.iloc[row], mae, wide.iloc[row], color=_COLOURS[angle], alpha=0.32 if few else 1.0)
-        counts.bar(centre, table["n"], wide, color=_COLOURS["muted"], alpha=0.55)
-        _dress(errors)
-        _dress(counts)
-        _up_to_a_tick(errors, 4, top or 1.0)
-        errors.set_ylabel("error, degrees")
-        errors.tick_params(axis="x", labelbottom=False)
-        counts.set_ylabel("images")
-        _up_to_a_tick(counts, 2, float(table["n"].max()) if len(table) else 1.0, whole=True)
+                errors.bar(centre.iloc[row], mae, wide.iloc[row], color=COLOURS[angle], alpha=0.32 if few else 1.0)
+        counts.bar(centre, table["n"], wide, color=COLOURS["muted"], alpha=0.55)
         counts.set_xlabel(f"true {angle}, degrees")
-        counts.xaxis.set_major_locator(_degree_ticks((high - low) / 2))
-        counts.set_xlim(low - 3, high + 3)
-        panels.append(Panel(f"Error by true {angle}", _svg(figure, f"Error by true {angle}")))
+        scale.apply(errors, counts, float(table["n"].max()) if len(table) else 1.0)
+        panels.append(to_panel(figure, f"Error by true {angle}"))
     return panels
 
 
-def _within(bins: pd.DataFrame) -> pd.Series:
-    return (bins["low"] >= -_FURTHEST) & (bins["high"] <= _FURTHEST)
+def angle_bins(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For yaw, pitch and roll the bins that hold images, to 100 degrees, as `tables.error_by_bin` gives them."""
+    bins = {angle: error_by_bin(predictions, angle) for angle in ANGLES}
+    return {
+        angle: table[(table["n"] > 0) & (table["low"] >= -FURTHEST_DEG) & (table["high"] <= FURTHEST_DEG)]
+        for angle, table in bins.items()
+    }
 
 
-def scatter_panels(predictions: pd.DataFrame) -> list[Panel]:
+@dataclass(frozen=True)
+class BinScale:
+    """The scale that panels of errors against angles share, so that they compare; degrees."""
+
+    top: float
+    low: float
+    high: float
+
+    def apply(self, errors: Axes, counts: Axes, images: float) -> None:
+        """To the axes of `stacked_axes`; `images` is the fullest bin's number."""
+        up_to_a_tick(errors, 4, self.top or 1.0)
+        up_to_a_tick(counts, 2, images, whole=True)
+        counts.xaxis.set_major_locator(degree_ticks((self.high - self.low) / 2))
+        counts.set_xlim(self.low - 3, self.high + 3)
+
+
+def bin_scale(bins: Iterable[pd.DataFrame], share: float = 0.0) -> BinScale:
+    """One scale for several tables of bins; errors of bins with few images, or under a share of them, may run off."""
+    bins = list(bins)
+    tops = [float(table.loc[table["n"] >= max(FEW, share * table["n"].sum()), "mae"].max()) for table in bins]
+    every = [float(table["mae"].max()) for table in bins]
+    return BinScale(
+        top=max([v for v in tops if math.isfinite(v)] or [v for v in every if math.isfinite(v)] or [1.0]),
+        low=min([float(table["low"].min()) for table in bins if len(table)] or [-10.0]),
+        high=max([float(table["high"].max()) for table in bins if len(table)] or [10.0]),
+    )
+
+
+def scatter_limit(predictions: Iterable[pd.DataFrame]) -> float:
+    """Up to how many degrees scatter panels must reach for these tables; about 100 at most."""
+    columns = [*ANGLES, *(f"{angle}_pred" for angle in ANGLES)]
+    every = np.concatenate([table[columns].to_numpy(dtype=float).ravel() for table in predictions])
+    furthest = min(float(np.abs(every[np.isfinite(every)]).max(initial=0)), FURTHEST_DEG)
+    return max(20.0, 10 * math.ceil(furthest / 10 + 0.2))
+
+
+def scatter_panels(
+    predictions: pd.DataFrame, limit: float | None = None, colours: Sequence[str] = ANGLES, about: str = ""
+) -> list[Panel]:
     """For yaw, pitch and roll: predicted against true degrees, a dot an image; on the diagonal the two agree.
 
-    Angles beyond about 100 degrees are outside the frame.
+    Args:
+        predictions: with the columns `tables.PREDICTION_COLUMNS`.
+        limit: the frame's edge, degrees; angles beyond are outside. By default the `scatter_limit` of these.
+        colours: three names of `COLOURS`.
+        about: whose predictions, where a page shows several.
     """
-    columns = [*ANGLES, *(f"{angle}_pred" for angle in ANGLES)]
-    every = predictions[columns].to_numpy(dtype=float)
-    # one scale for all three
-    furthest = min(float(np.abs(every[np.isfinite(every)]).max(initial=0)), _FURTHEST)
-    limit = max(20.0, 10 * math.ceil(furthest / 10 + 0.2))
+    limit = scatter_limit([predictions]) if limit is None else limit
     panels = []
-    for angle in ANGLES:
+    for angle, colour in zip(ANGLES, colours, strict=True):
         x = predictions[angle].to_numpy(dtype=float)
         y = predictions[f"{angle}_pred"].to_numpy(dtype=float)
         height = _PANEL[0] - _LEFT - _RIGHT + _TOP + _BOTTOM
-        figure, axes = _panel(height)
-        axes.plot([-limit, limit], [-limit, limit], color=_COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
+        figure, axes = new_panel(height)
+        axes.plot([-limit, limit], [-limit, limit], color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
         # a dot an image would be megabytes of SVG: pixels, whatever the number of images
         alpha = float(np.clip(12 / math.sqrt(max(len(x), 1)), 0.12, 0.8))
-        axes.plot(x, y, "o", color=_COLOURS[angle], markersize=4, markeredgewidth=0, alpha=alpha, rasterized=True)
+        axes.plot(x, y, "o", color=COLOURS[colour], markersize=4, markeredgewidth=0, alpha=alpha, rasterized=True)
         axes.set_xlim(-limit, limit)
         axes.set_ylim(-limit, limit)
-        axes.xaxis.set_major_locator(_degree_ticks(limit))
-        axes.yaxis.set_major_locator(_degree_ticks(limit))
+        axes.xaxis.set_major_locator(degree_ticks(limit))
+        axes.yaxis.set_major_locator(degree_ticks(limit))
         axes.grid(True, axis="both")
         axes.set_xlabel(f"true {angle}, degrees")
         axes.set_ylabel("predicted, degrees")
         title = f"{angle.capitalize()}, predicted against true"
-        panels.append(Panel(title, _svg(figure, title)))
+        panels.append(to_panel(figure, title, about))
     return panels
 
 
 def cumulative_panel(predictions: pd.DataFrame) -> Panel:
     """The share of images whose geodesic error is at most so many degrees, with the median and the 90 % point."""
     errors = np.sort(predictions["geodesic"].dropna().to_numpy(dtype=float))
-    figure, axes = _panel(300)
+    figure, axes = new_panel(300)
     title = "Images within a geodesic error"
     if len(errors):
         marks = {level: float(np.quantile(errors, level / 100)) for level in (50, 90)}
@@ -345,20 +380,36 @@ def cumulative_panel(predictions: pd.DataFrame) -> Panel:
             keep = np.linspace(0, len(errors) - 1, 400).round().astype(int)
             errors, share = errors[keep], share[keep]
         axes.step(
-            np.r_[0.0, errors, max(end, errors[-1])], np.r_[0.0, share, 100.0], where="post", color=_COLOURS["mean"]
+            np.r_[0.0, errors, max(end, errors[-1])], np.r_[0.0, share, 100.0], where="post", color=COLOURS["mean"]
         )
         for level, at in marks.items():
-            axes.plot([at, at, 0], [0, level, level], color=_COLOURS["muted"], linewidth=0.8, dashes=(3, 3))
+            axes.plot([at, at, 0], [0, level, level], color=COLOURS["muted"], linewidth=0.8, dashes=(3, 3))
             axes.annotate(f"{level} % within {at:.1f}°", (at, level), (7, -11), textcoords="offset points")
         axes.set_xlim(0, end)
     axes.set_ylim(0, 103)
     axes.set_yticks([0, 25, 50, 75, 100])
     axes.set_xlabel("geodesic error, degrees")
     axes.set_ylabel("% of images")
-    return Panel(title, _svg(figure, title))
+    return to_panel(figure, title)
 
 
 # ------------------------------------------------------------------------------------------------- drawing helpers
+def model_style(number: int) -> dict[str, Any]:
+    """How the lines of a model are drawn, the same in every panel of a page: arguments of matplotlib's `plot`."""
+    return {
+        "color": COLOURS[model_colour(number)],
+        "linestyle": _DASHES[number // MODEL_COLOURS % len(_DASHES)],
+        "marker": _MARKS[number % len(_MARKS)],
+        "markersize": 4,
+        "linewidth": 1.6,
+    }
+
+
+def model_colour(number: int) -> str:
+    """The name of a model's colour: a key of `COLOURS` and a variable of the page's style."""
+    return f"model-{number % MODEL_COLOURS + 1}"
+
+
 _SUBPIXEL_BITS = 4
 
 
@@ -407,28 +458,49 @@ def _dot(canvas: Image, point: NDArray[np.float64], radius: float, colour: Seque
     cv2.circle(canvas, _fixed(point), round(radius * one), tuple(colour), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
+    """An empty figure of a panel's width; height in points."""
     return Figure(figsize=(_PANEL[0] * _POINT, height * _POINT))
 
 
-def _panel(height: float = _PANEL[1]) -> tuple[Figure, Axes]:
+def new_panel(height: float = _PANEL[1]) -> tuple[Figure, Axes]:
     """A figure with one pair of axes, its margins in points, dressed."""
-    figure = _figure(height)
+    figure = new_figure(height)
     width = _PANEL[0]
     box = (_LEFT / width, _BOTTOM / height, 1 - (_LEFT + _RIGHT) / width, 1 - (_TOP + _BOTTOM) / height)
     axes = figure.add_axes(box)
-    _dress(axes)
+    dress(axes)
     return figure, axes
 
 
-def _dress(axes: Axes) -> None:
+def stacked_axes() -> tuple[Figure, Axes, Axes]:
+    """A figure with a large pair of axes, for errors, over a small one, for how many images there are."""
+    width, height = _PANEL[0], _PANEL[1] + 34
+    figure = new_figure(height)
+    split = 0.38 * (height - _TOP - _BOTTOM)
+    box_width = (width - _LEFT - _RIGHT) / width
+    counts = figure.add_axes((_LEFT / width, _BOTTOM / height, box_width, (split - 26) / height))
+    errors = figure.add_axes(
+        (_LEFT / width, (_BOTTOM + split) / height, box_width, 1 - (_TOP + _BOTTOM + split) / height),
+        sharex=counts,
+    )
+    for axes in (errors, counts):
+        dress(axes)
+    errors.set_ylabel("error, degrees")
+    errors.tick_params(axis="x", labelbottom=False)
+    counts.set_ylabel("images")
+    return figure, errors, counts
+
+
+def dress(axes: Axes) -> None:
+    """Grid, ticks and frame as in every panel."""
     axes.set_axisbelow(True)
-    axes.grid(True, axis="y", color=_COLOURS["grid"], linewidth=0.8)
+    axes.grid(True, axis="y", color=COLOURS["grid"], linewidth=0.8)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_COLOURS["muted"])
-    axes.tick_params(axis="both", length=0, labelsize=10, labelcolor=_COLOURS["muted"], pad=5)
-    axes.tick_params(axis="x", length=3, width=0.8, color=_COLOURS["muted"], pad=3)
+    axes.spines["bottom"].set_color(COLOURS["muted"])
+    axes.tick_params(axis="both", length=0, labelsize=10, labelcolor=COLOURS["muted"], pad=5)
+    axes.tick_params(axis="x", length=3, width=0.8, color=COLOURS["muted"], pad=3)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_locator(MaxNLocator(6))
 
@@ -448,7 +520,7 @@ def _log_if_wide(axes: Axes, values: NDArray[np.float64]) -> None:
         axes.set_ylim(0, 1.4 * high if high > 0 else 1.0)
 
 
-def _degree_ticks(limit: float) -> MultipleLocator:
+def degree_ticks(limit: float) -> MultipleLocator:
     """Ticks at round angles for an axis of about -limit to limit degrees."""
     return MultipleLocator(30 if limit > 60 else 20 if limit > 30 else 10)
 
@@ -457,7 +529,7 @@ def _plain(value: float, _position: float = 0) -> str:
     return f"{value:g}".replace("-", MINUS)
 
 
-def _up_to_a_tick(axes: Axes, ticks: int, highest: float, whole: bool = False) -> None:
+def up_to_a_tick(axes: Axes, ticks: int, highest: float, whole: bool = False) -> None:
     """Let the vertical axis run from zero to a labelled tick at or above `highest`."""
     locator = MaxNLocator(ticks, integer=whole)
     values = locator.tick_values(0, highest)
@@ -489,14 +561,20 @@ _STYLE = {
 }
 
 
+def to_panel(figure: Figure, title: str, *about: str) -> Panel:
+    """A drawn figure as a panel; `about` says what of, where a page shows several of this title."""
+    label = ", ".join(filter(None, (title, *about)))
+    return Panel(title, label, _svg(figure, label))
+
+
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an `<svg>` element that can stand beside others in one HTML page."""
+    """The figure as an `<svg>` element that can stand beside others of other labels in one HTML page."""
     for axes in figure.axes:
         for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
-            text.set_color(_COLOURS["muted"])
+            text.set_color(COLOURS["muted"])
             text.set_fontsize(10)
         for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
-            line.set_color(_COLOURS["grid"])
+            line.set_color(COLOURS["grid"])
             line.set_linewidth(0.8)
         # labels of all panels at the same place, whatever the width of the numbers
         axes.xaxis.labelpad = 4
@@ -509,7 +587,7 @@ def _svg(figure: Figure, label: str) -> str:
                 xycoords="axes fraction",
                 textcoords="offset points",
                 fontsize=10,
-                color=_COLOURS["muted"],
+                color=COLOURS["muted"],
                 annotation_clip=False,
             )
         legend = axes.get_legend()
@@ -517,7 +595,7 @@ def _svg(figure: Figure, label: str) -> str:
             legend.set_frame_on(False)
             for entry in legend.get_texts():
                 entry.set_fontsize(10)
-                entry.set_color(_COLOURS["ink"])
+                entry.set_color(COLOURS["ink"])
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # its stub wants literal keys
         figure.savefig(buffer, format="svg", transparent=True, dpi=180)
@@ -527,7 +605,7 @@ def _svg(figure: Figure, label: str) -> str:
     # a style inside one figure would hold for everything on the page
     drawn = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", drawn, flags=re.DOTALL)
     # ids are unique in a figure only
-    prefix = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    prefix = f"f{zlib.crc32(label.encode()):x}"
     drawn = re.sub(r'\bid="', f'id="{prefix}-', drawn)
     drawn = drawn.replace("url(#", f"url(#{prefix}-").replace('href="#', f'href="#{prefix}-')
     box = re.search(r'viewBox="[^"]*"', drawn)
@@ -539,6 +617,6 @@ def _svg(figure: Figure, label: str) -> str:
         drawn,
         count=1,
     )
-    for name, value in _COLOURS.items():
+    for name, value in COLOURS.items():
         drawn = drawn.replace(value, f"var(--{name}, {value})")
     return str(drawn).strip()

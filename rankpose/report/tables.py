@@ -3,8 +3,9 @@
 Every function takes and gives plain values: no file is read or written here. A table is a `pandas.DataFrame` of raw
 numbers until `to_html` or `to_markdown` turns it into text, so that the same table serves a page, a notebook and a log.
 
-The table of predictions has one row an image: `image`, `identity`, `yaw`, `pitch`, `roll` (the truth), `yaw_pred`,
-`pitch_pred`, `roll_pred`, `geodesic`, `crop_x`, `crop_y`, `crop_side`. Angles are degrees, crops are pixels.
+The table of predictions has one row an image: `name` (which image of the data set it is), `image` (where its pixels
+are), `identity`, `yaw`, `pitch`, `roll` (the truth), `yaw_pred`, `pitch_pred`, `roll_pred`, `geodesic`, `crop_x`,
+`crop_y`, `crop_side`. Angles are degrees, crops are pixels.
 """
 
 import html
@@ -16,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rankpose.pose import ANGLES
 
 PREDICTION_COLUMNS = (
+    "name",
     "image",
     "identity",
     *ANGLES,
@@ -60,10 +62,15 @@ def signed_errors_deg(predictions: pd.DataFrame) -> pd.DataFrame:
     Wrapped, because 179 and -179 degrees are two degrees apart.
     """
     errors = {
-        angle: (predictions[f"{angle}_pred"].astype(float) - predictions[angle].astype(float) + 180.0) % 360.0 - 180.0
+        angle: wrapped_errors_deg(predictions[f"{angle}_pred"].astype(float), predictions[angle].astype(float))
         for angle in ANGLES
     }
     return pd.DataFrame(errors, index=predictions.index)
+
+
+def wrapped_errors_deg(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
+    """Predicted minus true, degrees of any shape, in [-180, 180)."""
+    return (np.asarray(predicted, dtype=float) - np.asarray(true, dtype=float) + 180.0) % 360.0 - 180.0
 
 
 def metrics_table(metrics: Mapping[str, float | None]) -> pd.DataFrame:

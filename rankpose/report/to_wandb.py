@@ -1,0 +1,91 @@
+"""What does W&B get of an evaluation? The tables and pictures of the page, where runs are compared."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import wandb
+
+from rankpose.evaluation import Evaluation, ModelDifference
+from rankpose.report import comparison
+from rankpose.report.evaluation_page import WORST, robustness_scores, worst_rows
+from rankpose.report.main_table import SCORES, differences_table
+from rankpose.report.robustness import robustness_curves
+from rankpose.report.tiles import NO_PICTURE, degrees, head_picture
+
+TILE = 160
+"""Pixels of a picture in a table."""
+
+
+def log_evaluation(
+    run: Any, evaluations: Sequence[Evaluation], compared: Sequence[ModelDifference] = (), worst: int = 50
+) -> None:
+    """Sends an evaluation to a W&B run, online or offline.
+
+    `evaluation/scores` and `evaluation/differences` are tables; `evaluation/PROTOCOL/worst` is a table of the worst
+    images with every model's axes, `evaluation/PROTOCOL/heads` are the gravest of them as pictures,
+    `evaluation/PROTOCOL/...` are the panels of the page. The run's summary gets each score as `PROTOCOL/MODEL/SCORE`.
+
+    Args:
+        run: a W&B run; of a `WandbLogger`, its `experiment`.
+        evaluations: of any models, protocols and corruptions.
+        compared: as `rankpose.evaluation.differences` gives them.
+        worst: how many images with pictures for each protocol.
+    """
+    numbers = {model: number for number, model in enumerate(dict.fromkeys(one.model for one in evaluations))}
+    content: dict[str, Any] = {"evaluation/scores": wandb.Table(dataframe=scores_table(evaluations))}
+    if compared:
+        content["evaluation/differences"] = wandb.Table(dataframe=differences_table(compared))
+    for protocol in dict.fromkeys(one.protocol for one in evaluations):
+        group = [one for one in evaluations if one.protocol == protocol]
+        clean = [one for one in group if one.strength == 0]
+        panels = []
+        if clean:
+            panels += [*comparison.cumulative_curves(clean, numbers), comparison.pair_order_by_gap(clean, numbers)]
+            panels += comparison.error_by_angle(clean, numbers)
+            panels += [panel for _, three in comparison.scatter(clean, numbers) for panel in three]
+            content[f"evaluation/{protocol}/worst"] = _worst_table(clean, worst)
+            # W&B keeps a table's pictures outside the folder of an offline run; these are in it
+            content[f"evaluation/{protocol}/heads"] = [_heads(clean, rows) for rows in worst_rows(clean, WORST)]
+        if len(group) > len(clean):
+            panels += robustness_curves(robustness_scores(group), numbers=numbers, about=protocol).panels
+        for panel in filter(None, panels):
+            content[f"evaluation/{protocol}/{panel.label}"] = wandb.Html(panel.svg, inject=False)
+    run.log(content)
+    for one in evaluations:
+        if one.strength == 0:
+            run.summary.update({f"{one.protocol}/{one.model}/{name}": value for name, value in one.scores.items()})
+
+
+def scores_table(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """A row for each evaluation, as it is and aligned, with the main table's scores in columns; shares in [0, 1]."""
+    rows = [
+        {"protocol": one.protocol, "model": one.model, "corruption": one.corruption or "clean"}
+        | {"strength": one.strength, "frame": frame, "images": len(one.predictions)}
+        | {score.name: one.scores[prefix + score.name] for score in SCORES}
+        for one in evaluations
+        for frame, prefix in (("as it is", ""), ("aligned", "aligned_"))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _worst_table(group: Sequence[Evaluation], count: int) -> wandb.Table:
+    columns = list(group[0].predictions.columns)
+    table = wandb.Table(columns=["model", "crop", *columns])
+    for rows in worst_rows(group, count):
+        for one, row in zip(group, rows, strict=True):
+            table.add_data(one.model, wandb.Image(_picture(row)), *(row[column] for column in columns))
+    return table
+
+
+def _heads(group: Sequence[Evaluation], rows: Sequence[dict[Any, Any]]) -> wandb.Image:
+    """One image with the axes of every model, side by side."""
+    errors = ", ".join(f"{one.model} {degrees(row['geodesic'])}°" for one, row in zip(group, rows, strict=True))
+    return wandb.Image(np.hstack([_picture(row) for row in rows]), caption=f"{rows[0]['name']}: {errors}")
+
+
+def _picture(row: dict[Any, Any]) -> np.ndarray:
+    drawn = head_picture(row, TILE, Path())
+    return np.full((TILE, TILE, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
