@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from commands import PEOPLE, succeed, train
+
+from rankpose.data.synthetic.write import write_synthetic
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +25,19 @@ def real_data() -> Path:
         if place and Path(place).is_dir():
             return Path(place)
     pytest.skip("no real samples: neither RANKPOSE_REAL_DATA nor ../shared/data exists")
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory):
+    """A rendered set of 19 people."""
+    root = tmp_path_factory.mktemp("data") / "synthetic"
+    write_synthetic(root, PEOPLE, images_per_identity=6, workers=1, progress=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(small_set, tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    succeed(train(small_set, "hydra.run.dir=run", cwd=folder))
+    return folder / "run"

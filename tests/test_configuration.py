@@ -22,7 +22,9 @@ def composed(*overrides, name="train"):
         return compose(name, [*overrides, "run_dir=RUN"] if name == "train" else list(overrides))
 
 
-GROUPS = sorted(path.name for path in Path(CONFIG_DIR).iterdir() if path.is_dir() and path.name not in ("protocol", "predictor"))
+GROUPS = sorted(
+    path.name for path in Path(CONFIG_DIR).iterdir() if path.is_dir() and path.name not in ("protocol", "predictor")
+)
 
 
 @pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
