@@ -13,7 +13,7 @@ import pandas as pd
 import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from rankpose.report.pictures import crop_from_file, gallery_tile
+from rankpose.report.tiles import NO_PICTURE, head_picture
 
 log = logging.getLogger(__name__)
 _LOGIN_TIMEOUT_S = 20
@@ -88,14 +88,9 @@ def log_results(loggers: Sequence[Logger], predictions: pd.DataFrame, rows: int 
             continue
         worst = predictions.nlargest(rows, "geodesic")
         table = wandb.Table(columns=["crop", *worst.columns])
-        for row in worst.itertuples(index=False):
-            table.add_data(wandb.Image(_tile(row)), *row)
+        for row in worst.to_dict("records"):
+            drawn = head_picture(row, _TILE)
+            picture = np.full((_TILE, _TILE, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
+            table.add_data(wandb.Image(picture), *row.values())
         logger.experiment.log({"test/worst": table})
         log.info(how_to_view(logger))
-
-
-def _tile(row: Any) -> np.ndarray:
-    crop = crop_from_file(row.image, row.crop_x, row.crop_y, row.crop_side, _TILE)
-    if crop is None:
-        return np.full((_TILE, _TILE, 3), 128, np.uint8)
-    return gallery_tile(crop, (row.yaw, row.pitch, row.roll), (row.yaw_pred, row.pitch_pred, row.roll_pred))
