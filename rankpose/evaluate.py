@@ -156,6 +156,7 @@ def combinations_of(config: DictConfig) -> list[tuple[DictConfig, str]]:
         for predictor in predictors
         for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
     ]
+    _check_one_meant(own, protocols, predictors)
     if config.name is not None and len(models) > 1:
         raise ConfigError(f"name={config.name}: is one name for {len(models)} models; leave it out.")
     found = []
@@ -168,6 +169,19 @@ def combinations_of(config: DictConfig) -> list[tuple[DictConfig, str]]:
     return found
 
 
+def _check_one_meant(overrides: Sequence[str], protocols: Sequence[str], predictors: Sequence[str]) -> None:
+    """Raises `ConfigError` where an override that one of several is meant by would change them all."""
+    for chosen, meant in ((protocols, _OF_ONE_PROTOCOL), (predictors, _OF_ONE_PREDICTOR)):
+        given = next((override for override in overrides if override.lstrip("+~").startswith(meant)), None)
+        if given is not None and len(chosen) > 1:
+            raise ConfigError(
+                f"{given}: would change all of {', '.join(chosen)}. Name the folders of data with roots.*, and put "
+                "anything else into a file of its own in conf/."
+            )
+
+
+_OF_ONE_PROTOCOL = ("protocol.root=", "protocol.name=", "protocol.packed=", "protocol.reader.")
+_OF_ONE_PREDICTOR = ("predictor.",)
 _command_line: list[str] = []
 """As the user gave it."""
 _values: dict[str, list[str]] = {}
@@ -181,12 +195,11 @@ def run(config: DictConfig) -> None:
     quiet_libraries()
     sys.argv[1:] = _command_line  # what Lightning starts its other processes with
     tests = [make_test(*combination) for combination in combinations_of(config)]
-    evaluations, records = [], {}
-    for test in tests:
-        name = test.protocol.name
-        if name not in records:
-            records[name] = test.protocol.records()
-        evaluations += test.evaluations(records[name])
+    records: dict[str, Records] = {}
+    for test in tests:  # all before the first test: data that are missing are told at once
+        if test.protocol.name not in records:
+            records[test.protocol.name] = test.protocol.records()
+    evaluations = [found for test in tests for found in test.evaluations(records[test.protocol.name])]
     if not evaluations:  # another process of a distributed test reports
         return
     compared = differences(evaluations)

@@ -149,6 +149,10 @@ def test_fsanet_on_the_real_photographs(real_data, tmp_path):
 MISTAKES = {
     "no checkpoint": ([], "checkpoint=RUN"),
     "too few rows": (["predictor=table", "predictor.table=few.csv"], "few.csv"),
+    "one override for two": (
+        ["predictor=table", "predictor.table=good.csv", "protocol=aflw2000,aflw2000_all", "protocol.name=mine"],
+        "protocol.name=mine",
+    ),
     "corrupted table": (["predictor=table", "predictor.table=good.csv", "protocol.corruption=blur"], "elsewhere"),
 }
 

@@ -19,7 +19,7 @@ from rankpose.data.record import Layout, Records, not_found
 
 NAME = "AFLW2000-3D"
 HOW = (
-    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set protocol.root to the "
+    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set roots.aflw2000 to the "
     "folder that holds image00002.jpg and its .mat; data/README.md has the details."
 )
 

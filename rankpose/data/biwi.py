@@ -54,7 +54,7 @@ from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
 NAME = "BIWI"
 HOW = (
-    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set protocol.root to the "
+    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set roots.biwi to the "
     "folder that holds 01 to 24; data/README.md has the details."
 )
 FACE_WIDTH_MM = 150.0

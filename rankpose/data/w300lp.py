@@ -30,8 +30,8 @@ from rankpose.errors import DatasetError
 
 NAME = "300W-LP"
 HOW = (
-    "Download 300W-LP.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root to the folder that "
-    "holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
+    "Download 300W-LP.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root (in evaluation "
+    "roots.lp) to the folder that holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
 )
 NO_SAMPLES = ("landmarks", "Code")
 _VIEW = re.compile(r"_\d+$")
