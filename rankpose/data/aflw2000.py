@@ -19,8 +19,8 @@ from rankpose.data.record import Layout, Records, not_found
 
 NAME = "AFLW2000-3D"
 HOW = (
-    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set roots.aflw2000 to the "
-    "folder that holds image00002.jpg and its .mat; data/README.md has the details."
+    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root (in evaluation "
+    "roots.aflw2000) to the folder that holds image00002.jpg and its .mat; data/README.md has the details."
 )
 
 

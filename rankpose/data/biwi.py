@@ -54,8 +54,8 @@ from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
 NAME = "BIWI"
 HOW = (
-    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set roots.biwi to the "
-    "folder that holds 01 to 24; data/README.md has the details."
+    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set data.root (in "
+    "evaluation roots.biwi) to the folder that holds 01 to 24; data/README.md has the details."
 )
 FACE_WIDTH_MM = 150.0
 """Width and height of the box around the head's centre: about the extent of 68 landmarks on a grown-up's head."""
