@@ -452,6 +452,12 @@ def test_a_test_set_is_not_trained_on(tree):
         data.setup("fit")
 
 
+@pytest.mark.parametrize(("key", "value"), [("size", 0), ("extent", 0.5), ("turn_deg", 200), ("quality", 101)])
+def test_a_crop_that_cannot_be_is_refused(key, value):
+    with pytest.raises(ConfigError, match=f"crop.{key}={value}"):
+        CropRule(**{key: value})
+
+
 def test_views_beyond_the_file_name_their_extent():
     assert Views().extent == pytest.approx(1.6 / 0.99)
     assert CropRule().extent > Views().extent

@@ -107,7 +107,9 @@ def prepare(
 
 def _plan(records: Records, reader: str, max_angle: float | None, crop: CropRule) -> str:
     """The digest of what is to be packed and how: nothing is opened."""
-    digest = hashlib.sha256(json.dumps([store.VERSION, reader, max_angle, asdict(crop)], sort_keys=True).encode())
+    # as floats: 99 and 99.0 are one setting
+    numbers = [None if max_angle is None else float(max_angle), *map(float, asdict(crop).values())]
+    digest = hashlib.sha256(json.dumps([store.VERSION, reader, numbers]).encode())
     digest.update(records.pose.tobytes() + records.face_box.tobytes())
     for i in range(len(records)):
         status = Path(records.images[i]).stat()

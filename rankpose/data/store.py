@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from rankpose.data.columns import MappedColumn, Prefixed, as_numpy, open_mapped
 from rankpose.data.record import BEYOND_RANGE, Records, Reject, numbered, one_chunk
-from rankpose.errors import DatasetError
+from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import ANGLES
 
 KEY = b"rankpose_packed"
@@ -39,6 +39,13 @@ class CropRule:
     """Largest in-plane turn."""
     quality: int = 92
     """Of the JPEG."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be packed, naming the key."""
+        limits = {"size": (16, 4096), "extent": (1, 10), "turn_deg": (0, 180), "quality": (1, 100)}
+        for key, (low, high) in limits.items():
+            if not low <= getattr(self, key) <= high:
+                raise ConfigError(f"crop.{key}={getattr(self, key)}: must be between {low} and {high}.")
 
 
 @dataclass(frozen=True)
