@@ -21,8 +21,8 @@ class TablePredictor:
     """Predictions in a CSV file.
 
     Its first line names the columns: `image`, `yaw`, `pitch` and `roll` (degrees, the project's convention); others
-    are ignored. `image` is the end of the image's path, whole names only, as much of it as makes it unique:
-    `image00002.jpg` or `01/frame_00003_rgb.png`.
+    are ignored. `image` is the image's path, whole names only, as much of its end as makes it unique:
+    `image00002.jpg`, `01/frame_00003_rgb.png` or a path from further up.
 
     Args:
         table: the CSV file.
@@ -124,8 +124,17 @@ class _Endings:
         self.by_count: dict[int, dict[tuple[str, ...], list[int]]] = {}
 
     def find(self, ending: str | PurePosixPath) -> list[int]:
-        """The places of the paths whose last names are those of `ending`."""
+        """The places of the paths that end as `ending` does, or that are its end."""
         wanted = PurePosixPath(ending).parts
+        found = self._ending(wanted)
+        for count in range(len(wanted) - 1, 0, -1):
+            if found:
+                break
+            found = [place for place in self._ending(wanted[-count:]) if len(self.parts[place]) == count]
+        return found
+
+    def _ending(self, wanted: tuple[str, ...]) -> list[int]:
+        """The places of the paths whose last names are these."""
         count = len(wanted)
         if count not in self.by_count:
             table = self.by_count[count] = {}
