@@ -175,25 +175,25 @@ def to_latex(table: MainTable) -> str:
     lines = [
         "\\begin{table*}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}",
-        f"\\caption{{{_tex(table.title)} ({_tex(table.protocol)}): {_tex(table.images)}. Small: 95\\,\\% bootstrap "
+        f"\\caption{{{tex(table.title)} ({tex(table.protocol)}): {tex(table.images)}. Small: 95\\,\\% bootstrap "
         "intervals. Aligned: without the constant rotation between predictor and data set. In italics: as published.}",
         f"\\label{{tab:{''.join(c if c.isalnum() else '-' for c in table.protocol)}}}",
         f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
         "\\toprule",
-        " & ".join(["", *(f"\\multicolumn{{{width}}}{{c}}{{{_tex(name)}}}" for name, width in table.groups())])
+        " & ".join(["", *(f"\\multicolumn{{{width}}}{{c}}{{{tex(name)}}}" for name, width in table.groups())])
         + " \\\\",
         "".join(rules),
-        " & ".join(["", *(_tex(score.heading) for score in table.columns)]) + " \\\\",
+        " & ".join(["", *(tex(score.heading) for score in table.columns)]) + " \\\\",
     ]
     for block in table.blocks:
-        lines += ["\\midrule", f"\\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{_tex(block.title)}}} \\\\"]
+        lines += ["\\midrule", f"\\multicolumn{{{len(table.columns) + 1}}}{{l}}{{{tex(block.title)}}} \\\\"]
         for row in block.rows:
-            name = f"\\textit{{{_tex(row.name)}}}" if row.source else _tex(row.name)
+            name = f"\\textit{{{tex(row.name)}}}" if row.source else tex(row.name)
             lines.append(" & ".join([name, *(_latex_cell(cell, bool(row.source)) for cell in row.cells)]) + " \\\\")
             if any(cell.interval for cell in row.cells):
-                small = (f"{{\\tiny {_tex(cell.interval)}}}" if cell.interval else "" for cell in row.cells)
+                small = (f"{{\\tiny {tex(cell.interval)}}}" if cell.interval else "" for cell in row.cells)
                 lines.append(" & ".join(["", *small]) + " \\\\")
-    note = f"\\par\\smallskip\\parbox{{\\textwidth}}{{\\scriptsize {_tex(table.note)}}}"
+    note = f"\\par\\smallskip\\parbox{{\\textwidth}}{{\\scriptsize {tex(table.note)}}}"
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", note, "\\end{table*}"]) + "\n"
 
 
@@ -336,7 +336,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _latex_cell(cell: Cell, published: bool) -> str:
-    text = _tex(cell.text)
+    text = tex(cell.text)
     text = f"\\textit{{{text}}}" if published and text else text
     return f"\\textbf{{{text}}}" if cell.best else text
 
@@ -354,6 +354,6 @@ _TEX = (
 )
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     """Text that LaTeX shows as it is."""
     return "".join(_TEX.get(letter, letter) for letter in text)
