@@ -1,0 +1,80 @@
+"""The benchmarks run and their figures mean what they say; how high they are is no matter of a test."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu_train
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """The folder that a tiny run of `benchmarks.gpu_train` on the CPU left, and what it printed."""
+    out = tmp_path_factory.mktemp("benchmark")
+    options = "--backbone resnet10_slim --size 32 --batch 8 --seconds 1 --modes bf16"
+    command = [sys.executable, "-m", "benchmarks.gpu_train", *options.split(), "--out", str(out)]
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done.stdout
+
+
+def test_gpu_train_measures_a_mode_on_the_device_and_loaded(tiny_run):
+    _, output = tiny_run
+    report = json.loads(output.splitlines()[-1])
+    assert set(report["results"]) == {"bf16"}
+    for mode in report["results"].values():
+        for place in ("on_device", "loaded"):
+            found = mode[place]
+            assert found["images_per_second"] > 0
+            assert found["images_per_second"] == pytest.approx(8 * found["steps"] / found["seconds"])
+            assert 0 <= found["waiting_share"] <= 1
+            assert "peak_gb" not in found, "there is no GPU"
+    assert report["loader_images_per_second"] > 0
+    assert all(rate > 0 for rate in report["tflops"].values())
+    assert report["gpu"] == "none"
+
+
+def test_gpu_train_counts_the_operations_of_the_network(tiny_run):
+    """Backward takes about twice what forward takes: the first layer alone needs no gradient of its input."""
+    _, output = tiny_run
+    net = gpu_train._task("resnet10_slim", 32).net.eval()
+    products = []  # multiplications and additions of every convolution and linear layer, by their definition
+
+    def count(module, inputs, result):
+        per_value = module.weight[0].numel()
+        products.append(2 * per_value * result.numel())
+
+    for module in net.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    net(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    report = json.loads(output.splitlines()[-1])
+    assert report["flop_per_image"] == pytest.approx(3 * sum(products) - products[0], rel=0.01)
+
+
+def test_gpu_train_prints_a_table_and_keeps_it(tiny_run):
+    out, output = tiny_run
+    assert json.loads((out / "gpu_train.json").read_text()) == json.loads(output.splitlines()[-1])
+    table = (out / "gpu_train.md").read_text()
+    assert table in output
+    assert "the figures are the CPU's" in table
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+    header, _, *modes = rows
+    assert [row[0] for row in modes] == ["bf16"]
+    assert all(len(row) == len(header) for row in modes)
+
+
+def test_gpu_train_says_why_a_mode_failed(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    task = {"mode": "float32", "backbone": "resnet10_slim", "size": 32, "batch": 8, "seconds": 1, "devices": 1}
+    found = gpu_train._both(task | {"packed": "nowhere.arrow"})
+    assert "DatasetError" in found["failed"]
+    assert "nowhere.arrow" in found["failed"]
