@@ -28,7 +28,8 @@ def main(config: DictConfig) -> None:
     if packing.rejects:
         table = out.with_suffix(".rejects.csv")
         log.info("left out %s, with reasons: %s", f"{len(packing.rejects):,}", shown(table))
-    log.info("train from it with data.packed=%s", shown(out))
+    use = "test on it with protocol" if config.data.split is None else "train from it with data"
+    log.info("%s.packed=%s", use, shown(out))
 
 
 if __name__ == "__main__":
