@@ -225,6 +225,7 @@ def _default_place(tests: Sequence[Test]) -> Path:
 
 
 def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
+    # only where it is asked for: importing wandb takes a second
     from rankpose.loggers import wandb_logger
     from rankpose.report.to_wandb import log_evaluation
 

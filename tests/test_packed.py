@@ -401,6 +401,19 @@ def test_the_index_spares_reading_and_is_made_again_when_a_file_changed(tmp_path
     assert not list(root.glob("*.lock"))
 
 
+def test_an_index_moves_with_its_folder(tmp_path):
+    root = write_tree(tmp_path / "lp")
+    (root / "AFW" / "AFW_0_0.mat").unlink()
+    read_300w_lp(root)
+    (index,) = root.glob(".rankpose-*.arrow")
+    written = index.stat().st_mtime_ns
+    moved = root.rename(tmp_path / "moved")
+    records = read_300w_lp(moved)
+    assert (moved / index.name).stat().st_mtime_ns == written
+    assert [reject.file for reject in records.rejects] == [str(moved / "AFW" / "AFW_0_0.mat")]
+    assert Path(records.images[0]).is_file()
+
+
 def test_the_index_of_a_read_only_folder_goes_to_the_users_cache(tmp_path, monkeypatch):
     root = write_tree(tmp_path / "lp")
     monkeypatch.setenv("RANKPOSE_CACHE", str(tmp_path / "cache"))

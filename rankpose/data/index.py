@@ -27,7 +27,7 @@ from rankpose.files import write_whole
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when the same files give another table."""
 _CHUNK = 1024
 _WORTH_PROCESSES = 8_000
@@ -101,6 +101,7 @@ def read_indexed(
     for path in places(root, layout.dataset):
         if not _may_write(path.parent):
             continue
+        # where this one cannot be written the next is tried; a file that cannot be read fails again below, aloud
         with contextlib.suppress(OSError), _only_one(path):
             found = _open(path, key)  # another process may have made it meanwhile
             if found is None:

@@ -162,7 +162,7 @@ def annotate(layout: Layout, root: str | Path, names: Sequence[str]) -> pa.Table
 
     Returns:
         columns `name`, `identity`, `pose` (3), `face_box` (4), `landmarks` (68, 2) where the set has them, `reason`
-        (null for a usable image) and `file` (the one that is at fault).
+        (null for a usable image) and `file` (the one that is at fault, its path below `root`).
     """
     pose, box = np.zeros((len(names), 3), np.float32), np.zeros((len(names), 4), np.float32)
     landmarks = np.zeros((len(names), 68, 2), np.float32)
@@ -177,7 +177,8 @@ def annotate(layout: Layout, root: str | Path, names: Sequence[str]) -> pa.Table
             if found.face_box[2] <= found.face_box[0] or found.face_box[3] <= found.face_box[1]:
                 raise BadFile("with an empty face box")
         except BadFile as bad:
-            reasons[i], files[i] = bad.reason, bad.file or path
+            # below the root: an index moves with its folder
+            reasons[i], files[i] = bad.reason, os.path.relpath(bad.file or path, root)
             continue
         pose[i], box[i] = found.pose, found.face_box
         if found.landmarks is not None:
@@ -220,7 +221,7 @@ def records_of(
     whole = annotations.combine_chunks()
     reasons = whole.column("reason")
     bad = np.flatnonzero(reasons.is_valid().to_numpy())
-    rejects = [Reject(whole.column("file")[int(i)].as_py(), reasons[int(i)].as_py()) for i in bad]
+    rejects = [Reject(os.path.join(root, whole.column("file")[int(i)].as_py()), reasons[int(i)].as_py()) for i in bad]
     if strict and rejects:
         raise DatasetError(
             f"{rejects[0].file}: {rejects[0].reason}. Repair or remove it, or set strict=false to leave it out."
