@@ -1,11 +1,20 @@
 """Properties of the losses."""
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rankpose.losses import MSE, RankMSE, gradient_ratio, rank_loss, same_identity_pairs
+from rankpose.losses import (
+    MSE,
+    BalancedRankMSE,
+    RankMSE,
+    gradient_norm,
+    gradient_ratio,
+    rank_loss,
+    same_identity_pairs,
+)
 
 PAIR = torch.tensor([0, 0])
 
@@ -75,9 +84,67 @@ def test_units_change_the_balance_by_180():
     assert ratios["normalised"] == pytest.approx(180 * float(ratios["degrees"]), rel=1e-4)
 
 
-def test_gradient_ratio_is_that_of_the_norms():
-    prediction = torch.tensor([[3.0, 0.0, 0.0]], requires_grad=True)
-    assert gradient_ratio(prediction.sum() * 2, (prediction**2).sum(), prediction) == pytest.approx(12**0.5 / 6)
+def test_gradient_norm_is_that_of_the_gradient():
+    prediction = torch.tensor([[3.0, 4.0, 0.0]], requires_grad=True)
+    assert gradient_norm((prediction**2).sum(), prediction) == pytest.approx(10)
+    assert gradient_ratio(torch.tensor(1.0), torch.tensor(4.0)) == 0.25
+    assert gradient_ratio(torch.tensor(0.0), torch.tensor(0.0)) == 0
+
+
+def wrong_pairs(seed, people=8):
+    """Predictions of which some are in the wrong order, with labels and identities."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randn(2 * people, 3, generator=generator) * 20
+    prediction = (target + torch.randn(2 * people, 3, generator=generator) * 30).requires_grad_()
+    return prediction, target, torch.arange(2 * people) // 2
+
+
+@pytest.mark.parametrize("unit", ["degrees", "normalised"])
+@pytest.mark.parametrize("share", [0.1, 2.0])
+def test_a_balanced_loss_keeps_its_share_whatever_the_unit(share, unit):
+    loss = BalancedRankMSE(share=share, unit=unit)
+    ratios = [float(loss(*wrong_pairs(seed))["gradient_ratio"]) for seed in range(200)]
+    assert np.mean(ratios[50:]) == pytest.approx(share, rel=0.05)
+    prediction, target, identity = wrong_pairs(0)
+    terms = loss(prediction, target, identity)
+    expected = terms["mse"] + terms["weight"] / 2 * terms["rank"]
+    assert float(terms["loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_one_wrong_pair_is_not_blown_up_to_the_whole_share():
+    loss = BalancedRankMSE(share=1.0)
+    for seed in range(100):
+        usual = loss(*wrong_pairs(seed))
+    _, target, identity = wrong_pairs(0)
+    right = (target.clone() + 1.0).detach()
+    right[0, 0], right[1, 0] = right[1, 0].clone(), right[0, 0].clone()
+    terms = loss(right.requires_grad_(), target, identity)
+    assert float(terms["weight"]) == pytest.approx(float(usual["weight"]), rel=0.2)
+
+
+def test_a_balanced_loss_without_wrong_pairs_is_the_squared_error():
+    _, target, identity = wrong_pairs(0)
+    prediction = (target * 1.01).requires_grad_()
+    terms = BalancedRankMSE(share=2.0)(prediction, target, identity)
+    assert terms["loss"] == terms["mse"]
+    assert terms["weight"] == 0
+
+
+def test_a_resumed_balanced_loss_goes_on_with_its_averages():
+    loss, other = BalancedRankMSE(), BalancedRankMSE()
+    for seed in range(5):
+        loss(*wrong_pairs(seed))
+    other.load_state_dict(loss.state_dict())
+    assert loss(*wrong_pairs(9))["loss"] == other(*wrong_pairs(9))["loss"]
+
+
+@given(st.lists(st.floats(-90, 90), min_size=6, max_size=6), st.floats(0.1, 1), st.floats(-20, 20))
+def test_a_slope_asks_for_its_share_of_the_difference(labels, slope, shift):
+    """Predicting the slope's share of every difference is enough, less is not; a common shift costs nothing."""
+    target = torch.tensor(labels, dtype=torch.float64).reshape(2, 3)
+    assume((target[0] - target[1]).abs().max() > 1e-3)
+    assert rank_loss(slope * target + shift, target, PAIR, slope=slope) == pytest.approx(0, abs=1e-9)
+    assert rank_loss(0.9 * slope * target, target, PAIR, slope=slope) > 0
 
 
 def test_no_pair_in_a_batch_leaves_the_squared_error():
