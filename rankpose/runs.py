@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from rankpose import outcome
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation import Evaluation
 from rankpose.metrics import scores
@@ -34,13 +35,20 @@ Value = Any
 
 _TWICE = ("data.augment", "data.seed", "data.size", "data.test_scale")
 """Keys that repeat another key of the top level."""
-_PLACES = ("run_dir", "ckpt_path", "logger", "callbacks.progress", "data.root", "data.packed")
-_NOT_WHAT = ("seed", *_PLACES, "data.num_workers", "data.eval_batch_size")
+_PLACES = ("run_dir", "ckpt_path", "logger", "callbacks.progress", "data.root", "data.packed", "roots")
+_NOT_WHAT = ("seed", *_PLACES, "protocols", "data.num_workers", "data.eval_batch_size")
 """Keys that say where and how often a run ran, not what it was."""
-_OF_TRAINING = ("data.identities_per_batch", "data.images_per_identity", "data.draws_per_identity")
+_OF_TRAINING = (
+    "data.identities_per_batch",
+    "data.images_per_identity",
+    "data.draws_per_identity",
+    "data.pairs",
+    "data.train_identities",
+    "data.label_noise_deg",
+)
 """Keys of the data that say how training draws from them; all others say which data they are."""
-_OF_A_RUN = ("config.yaml", "checkpoints")
-"""Either makes a folder a run's."""
+_OF_A_RUN = ("config.yaml", "checkpoints", outcome.NAME)
+"""Each makes a folder a run's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,6 +276,9 @@ def _without_place(value: Value, run_dir: str) -> Value:
 
 
 def _why_unfinished(folder: Path) -> str:
+    known = outcome.read(folder)
+    if known is not None and known.state == "pruned":
+        return str(known.reason)
     for path in _logs(folder):
         lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"(\w+\.)*(\w*Error|\w*Exception|error)\b", line)]

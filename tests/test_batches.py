@@ -12,7 +12,7 @@ from rankpose.data.augment import SurroundingsSwap, Views, face_mask, follow_pos
 from rankpose.data.crop import View, crop_matrix, outline, plain_square, warp_image, warp_points
 from rankpose.data.identity_sampler import EveryImage, IdentitySampler
 from rankpose.data.record import Record
-from rankpose.errors import DatasetError
+from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat
 
 views = st.builds(
@@ -126,11 +126,13 @@ def test_face_mask_follows_the_landmarks():
 
 
 IDENTITY = np.repeat(np.arange(20), [1, 2, 3, 4, 5] * 4)
+POSE = np.random.default_rng(1).uniform(-60, 60, (len(IDENTITY), 3)).astype(np.float32)
 
 
 def order(rank=0, world=1, epoch=0, start=0, **options):
     options = {"identities_per_batch": 4, "images_per_identity": 2, "draws_per_identity": 5} | options
-    return IdentitySampler(IDENTITY, **options, seed=3, rank=rank, world_size=world, epoch=epoch, start_batch=start)
+    place = {"rank": rank, "world_size": world, "epoch": epoch, "start_batch": start}
+    return IdentitySampler(IDENTITY, POSE, **options, seed=3, **place)
 
 
 def test_a_batch_holds_p_identities_with_k_different_images_side_by_side():
@@ -181,6 +183,32 @@ def test_a_resumed_epoch_goes_on_with_the_batches_to_come():
     assert len(list(resumed)) == len(order()) - 3
     resumed.set_epoch(2)
     assert list(resumed) == list(order(epoch=2))
+
+
+def turn_between(one, other):
+    first, second = (
+        Rotation.from_matrix(euler_to_rotmat(torch.from_numpy(POSE[row]).double())) for row in (one, other)
+    )
+    return (first.inv() * second).magnitude()
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_close_pairs_are_of_the_nearer_half_and_far_ones_of_the_farther(images):
+    for pairs in ("close", "far"):
+        for batch in order(pairs=pairs, images_per_identity=images):
+            rows = np.array([draw.row for draw in batch]).reshape(-1, images)
+            for first, *partners in rows:
+                assert len({first, *partners}) == images
+                others = np.flatnonzero((IDENTITY[first] == IDENTITY) & (np.arange(len(IDENTITY)) != first))
+                turns = {row: turn_between(first, row) for row in others}
+                half = max(-(-len(others) // 2), images - 1)
+                allowed = sorted(others, key=turns.get, reverse=pairs == "far")[:half]
+                assert set(partners) <= set(allowed)
+
+
+def test_unknown_pairs_are_named():
+    with pytest.raises(ConfigError, match=r"data\.pairs=near"):
+        order(pairs="near")
 
 
 def test_too_few_identities_for_a_batch_say_which_key_to_change():

@@ -193,14 +193,17 @@ def test_workers_started_afresh_see_the_same_file(tree, packed):
     dataset = CropDataset(records, 64, augment=Augment(Views(turn_deg=20)))
     batches = []
     for options in ({"num_workers": 0}, {"num_workers": 1, "multiprocessing_context": "spawn"}):
-        sampler = IdentitySampler(records.identity, 2, seed=4)
+        sampler = IdentitySampler(records.identity, records.pose, 2, seed=4)
         batches.append(next(iter(DataLoader(dataset, sampler=sampler, batch_size=None, **options))))
     assert all(torch.equal(batches[0][key], batches[1][key]) for key in batches[0])
 
 
 def test_two_ranks_see_disjoint_images_and_together_every_identity(tree, packed):
     records = open_packed(packed)
-    order = [IdentitySampler(records.identity, 1, draws_per_identity=1, rank=rank, world_size=2) for rank in (0, 1)]
+    order = [
+        IdentitySampler(records.identity, records.pose, 1, draws_per_identity=1, rank=rank, world_size=2)
+        for rank in (0, 1)
+    ]
     rows = [{draw.row for batch in share for draw in batch} for share in order]
     assert not rows[0] & rows[1]
     assert set(records.identity[sorted(rows[0] | rows[1])]) == set(range(PEOPLE))

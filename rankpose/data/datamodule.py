@@ -2,8 +2,10 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
@@ -11,7 +13,7 @@ from rankpose.data import store
 from rankpose.data.augment import Augment
 from rankpose.data.batches import Batch, CropDataset, TestCrops, every_image, make_loader
 from rankpose.data.crop_rules import RankPoseCrop
-from rankpose.data.identity_sampler import IdentitySampler
+from rankpose.data.identity_sampler import IdentitySampler, Pairs
 from rankpose.data.record import Records, Splits
 from rankpose.errors import ConfigError
 
@@ -35,7 +37,11 @@ class PoseDataModule(pl.LightningDataModule):
         max_angle: images with an angle beyond +- this many degrees are left out; None keeps all.
         strict: stop at the first unusable file instead of leaving it out.
         num_workers: loader processes; None takes this process's share of the cores, at most 8.
-        seed: decides order and augmentation.
+        seed: decides order, augmentation, the identities of `train_identities` and the noise.
+        pairs: which images of an identity stand together, see `IdentitySampler`.
+        train_identities: train on this many identities, drawn from all; None takes all.
+        label_noise_deg: standard deviation of normal noise that is added to the training labels, once for each image,
+            as an annotator errs; validation and test keep theirs.
     """
 
     def __init__(
@@ -55,6 +61,9 @@ class PoseDataModule(pl.LightningDataModule):
         strict: bool = False,
         num_workers: int | None = None,
         seed: int = 0,
+        pairs: Pairs = "any",
+        train_identities: int | None = None,
+        label_noise_deg: float = 0.0,
     ) -> None:
         super().__init__()
         self.reader = functools.partial(reader, root=root, max_angle=max_angle, strict=strict)
@@ -62,8 +71,21 @@ class PoseDataModule(pl.LightningDataModule):
         self.size, self.augment, self.seed = size, augment, seed
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         self.draws_per_identity, self.test_scale, self.eval_batch_size = draws_per_identity, test_scale, eval_batch_size
-        self.num_workers = num_workers
+        self.num_workers, self.pairs = num_workers, pairs
+        self.train_identities, self.label_noise_deg = train_identities, label_noise_deg
         self.splits: Splits | None = None
+        for name, value, least in (
+            ("image_size", size, 1),
+            ("test_scale", test_scale, 1),  # below, it cuts into the face
+            ("data.identities_per_batch", identities_per_batch, 1),
+            ("data.images_per_identity", images_per_identity, 1),
+            ("data.draws_per_identity", draws_per_identity, 1),
+            ("data.eval_batch_size", eval_batch_size, 1),
+            ("data.num_workers", num_workers or 0, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{name}={value}: must be at least {least}.")
 
     def prepare_data(self) -> None:
         """Reads the data once on one process, so that the embedded set is made before the others look for it."""
@@ -74,7 +96,27 @@ class PoseDataModule(pl.LightningDataModule):
             return
         if self.split is None:
             raise ConfigError("this data set is for testing only: take it as a protocol, and train on another (data=).")
-        self.splits = self.split(self.reader() if self.packed is None else self._open_packed(self.packed))
+        splits = self.split(self.reader() if self.packed is None else self._open_packed(self.packed))
+        self.splits = replace(splits, train=self._noisy(self._fewer(splits.train)))
+
+    def _fewer(self, records: Records) -> Records:
+        """Training's identities, or a draw of them."""
+        if self.train_identities is None:
+            return records
+        there = len(records.identity_names)
+        if not 0 < self.train_identities <= there:
+            raise ConfigError(f"data.train_identities={self.train_identities}: the training part has {there:,} people.")
+        drawn = np.random.default_rng([self.seed, 1]).choice(there, self.train_identities, replace=False)
+        return records.select(np.flatnonzero(np.isin(records.identity, drawn)))
+
+    def _noisy(self, records: Records) -> Records:
+        """Training's labels, or these with noise."""
+        if self.label_noise_deg == 0:
+            return records
+        if self.label_noise_deg < 0:
+            raise ConfigError(f"data.label_noise_deg={self.label_noise_deg}: a standard deviation is not negative.")
+        noise = np.random.default_rng([self.seed, 2]).normal(0, self.label_noise_deg, records.pose.shape)
+        return replace(records, pose=(records.pose + noise).astype(np.float32))
 
     def _open_packed(self, path: str) -> Records:
         """The packed file's records, if it holds all that the augmentation may ask for."""
@@ -100,13 +142,20 @@ class PoseDataModule(pl.LightningDataModule):
         processes = self.trainer.num_devices if self.trainer is not None else 1
         return make_loader(dataset, self._training_order(*self._where_to_begin()), self.num_workers, processes)
 
+    @property
+    def images_per_batch(self) -> int:
+        """Images of a training batch of one process."""
+        return self.identities_per_batch * self.images_per_identity
+
     def batches_per_epoch(self) -> int:
         """Training batches of one process in an epoch."""
         return len(self._training_order())
 
     def _training_order(self, epoch: int = 0, start_batch: int = 0) -> IdentitySampler:
+        train = self.records("train")
         return IdentitySampler(
-            self.records("train").identity,
+            train.identity,
+            train.pose,
             self.identities_per_batch,
             self.images_per_identity,
             self.draws_per_identity,
@@ -114,6 +163,7 @@ class PoseDataModule(pl.LightningDataModule):
             *self._process(),
             epoch=epoch,
             start_batch=start_batch,
+            pairs=self.pairs,
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:

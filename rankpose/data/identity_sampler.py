@@ -7,12 +7,16 @@ still to come.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
-from rankpose.errors import DatasetError
+from rankpose.errors import ConfigError, DatasetError
+from rankpose.pose import euler_to_rotmat
+
+Pairs = Literal["any", "close", "far"]
 
 
 class Draw(NamedTuple):
@@ -34,20 +38,26 @@ class IdentitySampler(Sampler[list[Draw]]):
 
     Args:
         identity: (N,) identity of each record.
+        pose: (N, 3) degrees, of each record.
         identities_per_batch: P, of one process.
         images_per_identity: K.
         draws_per_identity: visits an epoch.
         seed: of the run.
         rank, world_size: which process, of how many.
         epoch, start_batch: where to begin, for a run that goes on.
+        pairs: which images of an identity stand together: `any`, or those with a pose `close` to the first one's or
+            `far` from it, which are drawn from the nearer or farther half of its images (by the angle of the rotation
+            between two heads).
 
     Raises:
+        ConfigError: no such `pairs`.
         DatasetError: fewer identities with K images than a batch holds.
     """
 
     def __init__(
         self,
         identity: np.ndarray,
+        pose: np.ndarray,
         identities_per_batch: int,
         images_per_identity: int = 2,
         draws_per_identity: int = 5,
@@ -56,11 +66,15 @@ class IdentitySampler(Sampler[list[Draw]]):
         world_size: int = 1,
         epoch: int = 0,
         start_batch: int = 0,
+        pairs: Pairs = "any",
     ) -> None:
+        if pairs not in get_args(Pairs):
+            raise ConfigError(f"data.pairs={pairs}: is not one of {', '.join(get_args(Pairs))}.")
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         self.draws_per_identity, self.seed = draws_per_identity, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch, self.start_batch = epoch, start_batch
+        self.epoch, self.start_batch, self.pairs = epoch, start_batch, pairs
+        self._pose = pose
         self._rows = np.argsort(identity, kind="stable")
         counts = np.bincount(identity)
         self._starts, self._counts = np.cumsum(counts) - counts, counts
@@ -99,12 +113,31 @@ class IdentitySampler(Sampler[list[Draw]]):
             yield batch
 
     def _choose(self, identity: int, keys: np.ndarray) -> np.ndarray:
-        """K different rows of an identity, from K numbers in [0, 1): a partial Fisher-Yates shuffle."""
+        """K different rows of an identity, from K numbers in [0, 1)."""
         rows = self._rows[self._starts[identity] : self._starts[identity] + self._counts[identity]].copy()
-        for k, key in enumerate(keys):
-            other = k + int(key * (len(rows) - k))
-            rows[[k, other]] = rows[[other, k]]
-        return rows[: len(keys)]
+        if self.pairs == "any":
+            return _shuffled(rows, keys)
+        first = int(keys[0] * len(rows))
+        others = np.delete(rows, first)
+        by_distance = others[np.argsort(_turns(self._pose[rows[first]], self._pose[others]), kind="stable")]
+        # never fewer than are wanted
+        half = max(-(-len(others) // 2), len(keys) - 1)
+        partners = by_distance[:half] if self.pairs == "close" else by_distance[len(others) - half :]
+        return np.concatenate([rows[first : first + 1], _shuffled(partners, keys[1:])])
+
+
+def _shuffled(rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """As many different rows as there are keys, numbers in [0, 1): a partial Fisher-Yates shuffle, in place."""
+    for k, key in enumerate(keys):
+        other = k + int(key * (len(rows) - k))
+        rows[[k, other]] = rows[[other, k]]
+    return rows[: len(keys)]
+
+
+def _turns(pose: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Rises with the angle of the rotation from a pose (3) to each other (M, 3): minus the rotation's trace."""
+    one, many = (euler_to_rotmat(torch.from_numpy(np.asarray(angles, np.float64))) for angles in (pose, others))
+    return -(many * one).sum((-2, -1)).numpy()
 
 
 class EveryImage(Sampler[list[Draw]]):
