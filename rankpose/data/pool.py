@@ -20,7 +20,9 @@ Mapped = Callable[[Callable[..., Any], Iterable[Any]], Iterator[Any]]
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """How many cores this process may use: RANKPOSE_CORES, which runs side by side are given, else all there are."""
+    if os.environ.get("RANKPOSE_CORES"):
+        return max(1, int(float(os.environ["RANKPOSE_CORES"])))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

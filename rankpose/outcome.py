@@ -1,0 +1,69 @@
+"""How did a run of a sweep go? The note in its folder, which its sweep, later trials and `rankpose.compare` read.
+
+Runs of a sweep may be in other processes or on other machines: what they know of each other is what lies on the disk.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rankpose.files import write_whole
+
+NAME = "outcome.json"
+FAILURE = "failure.txt"
+"""Beside it, where a run failed: a user's mistake in one line, or a traceback."""
+
+State = Literal["running", "done", "pruned", "stopped", "failed"]
+
+
+@dataclass
+class Outcome:
+    """A run of a sweep, as far as it has come."""
+
+    number: int
+    overrides: list[str]
+    """What the sweep chose for it, as on the command line."""
+    state: State = "running"
+    """`running` is also what a run says that was killed."""
+    value: float | None = None
+    """The best validation metric, degrees; None before there is one."""
+    reason: str | None = None
+    """Why it has no test, in one line."""
+    validations: dict[int, float] = field(default_factory=dict)
+    """The metric by epoch; only where trials are pruned."""
+
+
+class Pruned(Exception):
+    """A run ended early because trials before it were better at the same epoch.
+
+    Args:
+        message: when, and at what.
+        best: its best metric until then.
+    """
+
+    def __init__(self, message: str, best: float) -> None:
+        super().__init__(message)
+        self.best = best
+
+
+def read(folder: Path) -> Outcome | None:
+    """A run's note; None where the folder is not that of a run of a sweep."""
+    try:
+        content = json.loads((folder / NAME).read_text())
+    except FileNotFoundError:
+        return None
+    content["validations"] = {int(epoch): value for epoch, value in content["validations"].items()}
+    return Outcome(**content)
+
+
+def write(folder: Path, outcome: Outcome) -> None:
+    """Leaves the note; never half of one."""
+    write_whole(folder / NAME, json.dumps(asdict(outcome), indent=2))
+
+
+def of_sweep(sweep: Path) -> dict[Path, Outcome]:
+    """The notes of all runs that a sweep has begun, by folder, in the order of their numbers."""
+    found = {path.parent: read(path.parent) for path in sweep.glob(f"**/{NAME}")}
+    known = {folder: outcome for folder, outcome in found.items() if outcome is not None}
+    return dict(sorted(known.items(), key=lambda item: item[1].number))

@@ -1,0 +1,239 @@
+"""What happens around the runs of a sweep: a failed one does not stop the others, and the end says how each went."""
+
+import functools
+import logging
+import multiprocessing
+import shlex
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+import pandas as pd
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from rankpose import hydra_plugin, outcome
+from rankpose.data.pool import usable_cores
+from rankpose.errors import ConfigError, user_error
+from rankpose.files import write_whole
+from rankpose.grids import GridSweeper
+from rankpose.outcome import FAILURE, Outcome
+from rankpose.run_directory import shown
+
+log = logging.getLogger(__name__)
+
+Job = Callable[[DictConfig], float | None]
+
+
+def share_of_cores(runs: int) -> int:
+    """The cores of each of so many runs side by side; -1 is as many as there are cores."""
+    return max(1, usable_cores() // runs) if runs > 0 else 1
+
+
+OmegaConf.register_new_resolver("share_of_cores", share_of_cores, replace=True)
+
+
+def recorded(job: Job) -> Job:
+    """Lets the runs of a sweep leave notes on how they went; an error becomes a `failure.txt`, and the others go on.
+
+    A run that is finished already is not done again. What ends the process (Ctrl-C, SIGTERM) ends the sweep.
+
+    Returns:
+        the job; in a sweep it gives its metric, None where it failed.
+
+    Raises:
+        ConfigError: the run's folder holds a run with other overrides.
+    """
+
+    @functools.wraps(job)
+    def wrapper(config: DictConfig) -> float | None:
+        hydra = HydraConfig.get()
+        if hydra.mode != RunMode.MULTIRUN:
+            return job(config)
+        if multiprocessing.get_start_method() == "loky":
+            # joblib's way of starting processes, which is not for those of torch's loaders: back to the default
+            multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
+        folder = Path(hydra.runtime.output_dir)
+        own = Outcome(hydra.job.num, _what(OmegaConf.to_container(hydra.overrides.task)))
+        before = outcome.read(folder)
+        if before is not None:
+            if before.overrides != own.overrides:
+                raise ConfigError(
+                    f"{shown(folder)} holds the run of {_said(before)}, not of {_said(own)}: go on with the command "
+                    "that began the sweep, or choose another hydra.sweep.dir."
+                )
+            if before.state in ("done", "pruned"):
+                log.info("%s is %s already", shown(folder), before.state)
+                return before.value
+            own.validations = before.validations
+        (folder / FAILURE).unlink(missing_ok=True)
+        outcome.write(folder, own)
+        try:
+            value = job(config)
+        except Exception as error:
+            mistake = user_error(error)
+            told = f"error: {mistake}" if mistake is not None else "".join(traceback.format_exception(error)).rstrip()
+            write_whole(folder / FAILURE, f"{told}\n")
+            print(told, file=sys.stderr)
+            return _leave(folder, own, state="failed", reason=told.splitlines()[-1])
+        except BaseException as stop:
+            _leave(folder, own, state="stopped", reason=getattr(stop, "message", type(stop).__name__))
+            raise
+        ended = outcome.read(folder)
+        if ended is not None and ended.state == "pruned":
+            return ended.value
+        return _leave(folder, own, state="done", value=value)
+
+    return wrapper
+
+
+def _leave(folder: Path, own: Outcome, **changes: Any) -> float | None:
+    latest = outcome.read(folder) or own
+    for name, value in changes.items():
+        setattr(latest, name, value)
+    outcome.write(folder, latest)
+    return latest.value
+
+
+def _what(overrides: Any) -> list[str]:
+    """Overrides without the word on whether to go on."""
+    return [override for override in overrides if not override.startswith("ckpt_path=")]
+
+
+def _said(run: Outcome) -> str:
+    return " ".join(run.overrides) or "the defaults"
+
+
+class Announce(Callback):
+    """Hydra's callback that says at the start of a sweep, in its folder, what is swept; `reported` ends it."""
+
+    sweep: ClassVar[DictConfig | None] = None
+    """The configuration of the sweep that this process has begun."""
+    planned: ClassVar[int] = 0
+    """How many runs it is to have."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        for part in ("sweeper", "launcher"):
+            plugin = str(config.hydra[part]._target_).rpartition(".")[0]
+            if plugin != hydra_plugin.PLACE and not _installed(plugin):
+                choice = config.hydra.runtime.choices[f"hydra/{part}"]
+                sys.exit(f"error: hydra/{part}={choice} is not installed: pip install 'rankpose[sweeps]'.")
+        folder = Path(config.hydra.sweep.dir)
+        if outcome.of_sweep(folder) and config.ckpt_path != "auto":
+            sys.exit(
+                f"error: {shown(folder)} holds a sweep already: go on with ckpt_path=auto, or choose another "
+                "hydra.sweep.dir."
+            )
+        write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
+        signal.signal(signal.SIGTERM, _end)
+        Announce.sweep, Announce.planned = config, _planned(config)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    # without a frame it is `rankpose.callbacks.KeepLast` that calls, to say that it ends the run itself
+    if frame is not None:
+        sys.exit(128 + number)
+
+
+def _installed(module: str) -> bool:
+    with suppress(ModuleNotFoundError):
+        return find_spec(module) is not None
+    return False
+
+
+def _planned(config: DictConfig) -> int:
+    if "n_trials" in config.hydra.sweeper:
+        return int(config.hydra.sweeper.n_trials)
+    context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
+    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=_planned)
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    given = list(config.hydra.overrides.task)
+    if isinstance(sweeper, GridSweeper):
+        return len(sweeper.runs(parser.parse_overrides(given)))
+    # not by its class, of which there are two: Hydra executes the modules of its own plugins a second time
+    if type(sweeper).__name__ != "BasicSweeper":
+        return 0
+    overrides = parser.parse_overrides([f"{key}={value}" for key, value in config.hydra.sweeper.params.items()] + given)
+    return sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+
+
+def reported(main: Callable[[], None]) -> Callable[[], None]:
+    """Ends a sweep with how its runs went, in `runs.csv` and on the screen; exit code 1 where one has failed."""
+
+    @functools.wraps(main)
+    def wrapper() -> None:
+        try:
+            main()
+        except BaseException as error:
+            runs = report()
+            # a search in which every trial has failed ends with an error that says nothing more
+            if isinstance(error, Exception) and runs and all(run.state == "failed" for run in runs):
+                sys.exit(1)
+            raise
+        if any(run.state not in ("done", "pruned") for run in report()):
+            sys.exit(1)
+
+    return wrapper
+
+
+def report() -> list[Outcome]:
+    """Tells and writes how the runs of this process's sweep went; without a sweep there are none."""
+    if Announce.sweep is None:
+        return []
+    sweep = Path(Announce.sweep.hydra.sweep.dir)
+    found = outcome.of_sweep(sweep)
+    common = set.intersection(*(set(run.overrides) for run in found.values())) if len(found) > 1 else set()
+    own = {folder: " ".join(one for one in run.overrides if one not in common) for folder, run in found.items()}
+    rows = [
+        {
+            "number": run.number,
+            "state": run.state,
+            "val/mae": run.value,
+            "folder": str(folder.relative_to(sweep)),
+            "overrides": own[folder],
+            "reason": run.reason,
+        }
+        for folder, run in found.items()
+    ]
+    columns = ["number", "state", "val/mae", "folder", "overrides", "reason"]
+    write_whole(sweep / "runs.csv", pd.DataFrame(rows, columns=columns).to_csv(index=False))
+    states = Counter(_NAMES.get(run.state, run.state) for run in found.values())
+    missing = max(0, Announce.planned - len(found))
+    counts = [f"{count} {state}" for state, count in states.items()] + [f"{missing} not begun"] * bool(missing)
+    print(f"\n{shown(sweep)}: {', '.join(counts)}; runs.csv there lists them")
+    for folder, run in found.items():
+        if run.state not in ("done", "pruned"):
+            why = run.reason or "it was killed, or is running still"
+            print(f"{_NAMES.get(run.state, run.state)}: #{run.number} {own[folder]} ({shown(folder)}): {why}")
+    if states["done"]:
+        print(f"compare them: python -m rankpose.compare {shown(sweep)}")
+    if states.total() + missing > states["done"] + states["pruned"]:
+        print(f"go on, without what is done: {_again(sweep)}")
+    sys.stdout.flush()
+    return list(found.values())
+
+
+_NAMES = {"running": "not finished"}
+
+
+def _again(sweep: Path) -> str:
+    """The command that does what is left of a sweep."""
+    given = [one for one in sys.argv[1:] if not one.startswith(("hydra.sweep.dir=", "ckpt_path="))]
+    # all keys must stand together, which those given do
+    first = next((place for place, one in enumerate(given) if "=" in one and one[0] != "-"), len(given))
+    given[first:first] = [f"hydra.sweep.dir={shown(sweep)}", "ckpt_path=auto"]
+    return shlex.join(["python", "-m", "rankpose.train", *given])
