@@ -1,67 +1,300 @@
-"""What happens around steps: a run that is told to stop saves first."""
+"""What happens around steps so that a run survives: checkpoints to go on from, signals, and losses that are no numbers.
 
+All of them act between two steps, at a moment from which a resumed run goes on as if nothing had happened.
+"""
+
+import logging
+import math
 import signal
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
 
-EXIT_STOPPED = 128 + signal.SIGTERM
+from rankpose.errors import ConfigError, TrainingError
+from rankpose.run_directory import last_good, shown
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(SystemExit):
-    """Training was told to stop and has saved: ends the process with the code of SIGTERM."""
+    """The run was told to stop and can go on: ends the process with the given code."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(EXIT_STOPPED)
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(code)
         self.message = message
 
 
-class StopOnSignal(Checkpoint):
-    """On SIGTERM finishes the batch, writes `last.ckpt`, and ends the run; resuming goes on with the next batch.
+class KeepLast(Checkpoint):
+    """Keeps `last.ckpt` ready to go on from: every few minutes, at every validation, and when a signal stops the run.
 
-    A signal during validation waits until it is over and one more batch is done: half of a validation says nothing.
+    A signal takes effect after the batch, one during validation or at the end of an epoch before the next batch, one
+    during the test after the batch of it. Whoever handled the signal before, such as submitit, which puts the job back
+    into the queue, is then called.
 
     Args:
         dirpath: folder of the checkpoints.
+        every_minutes: between two checkpoints within an epoch; None writes them at validations and epoch ends only.
         signals: names of the signals that stop a run.
+        exit_code: of a run that a signal has stopped. 75 is EX_TEMPFAIL of sysexits.h: try again.
     """
 
-    def __init__(self, dirpath: str, signals: Sequence[str] = ("SIGTERM",)) -> None:
+    def __init__(
+        self,
+        dirpath: str,
+        every_minutes: float | None = 10.0,
+        signals: Sequence[str] = ("SIGTERM", "SIGUSR1", "SIGUSR2"),
+        exit_code: int = 75,
+    ) -> None:
+        known = {one.name for one in signal.Signals}
+        for name in signals:
+            if name not in known:
+                raise ConfigError(f"callbacks.last.signals: {name!r} is no signal of this system, such as SIGTERM.")
+        if every_minutes is not None and not every_minutes >= 0:
+            raise ConfigError(f"callbacks.last.every_minutes={every_minutes}: must be 0 or more, or null.")
         self.path = f"{dirpath}/last.ckpt"
+        self.every_s = math.inf if every_minutes is None else 60 * every_minutes
         self.signals = [signal.Signals[name] for name in signals]
-        self.received: str | None = None
-        self._previous: dict[signal.Signals, Any] = {}
+        self.exit_code = exit_code
+        self.received: signal.Signals | None = None
+        # read before Lightning puts its own in their place
+        self._others = {number: signal.getsignal(number) for number in self.signals}
+        self._replaced: dict[signal.Signals, Any] = {}
+        self._saved_at = time.monotonic()
+        self._batches: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # after Lightning has put its own handlers, which would break off a validation half way
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._receive) for number in self.signals}
+        self._listen()
+        if trainer.received_sigterm:
+            # Lightning's own handler got it, which would end the run at the end of the epoch with code 0
+            self.received, trainer._signal_connector.received_sigterm = signal.SIGTERM, False
+        self._saved_at = time.monotonic()
+        if self._batches not in (None, trainer.num_training_batches):
+            raise ConfigError(
+                f"ckpt_path={shown(str(trainer.ckpt_path))} was written with {self._batches} batches an epoch, now "
+                f"there are {trainer.num_training_batches}: the data have changed. Start a new run."
+            )
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # the end of the epoch before has been saved, and logged since; a run that only now begins has nothing to save
+        saved = trainer.global_step > 0 and Path(self.path).exists()
+        if _in_any_process(trainer, saved and self.received is not None):
+            self._stop(trainer)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        stop = self.received is not None
-        if trainer.world_size > 1:
-            # one process may get the signal alone or a batch earlier; all must stop at the same one
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop:
-            trainer.save_checkpoint(self.path)
-            for logger in trainer.loggers:
-                logger.save()
-            raise Stopped(f"stopped by {self.received or 'a signal'} at step {trainer.global_step}; saved {self.path}")
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        look = _is_turn(trainer)
+        if (trainer.world_size > 1 and not look) or not _is_between_steps(trainer):
+            return
+        if _in_any_process(trainer, self.received is not None):
+            # Lightning writes the row of this step after this hook, which does not return
+            trainer._logger_connector.on_batch_end()
+            trainer._logger_connector.update_train_step_metrics()
+            self._save(trainer)
+            self._stop(trainer)
+        # a step at which curves are written is none to save at: killed in between, the row would be missing for good
+        if look and _in_any_process(trainer, time.monotonic() - self._saved_at >= self.every_s):
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.is_last_batch:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # after the best one, which comes first in the configuration: its score is part of what is saved
+        self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if _in_any_process(trainer, self.received is not None):
+            self._stop(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._listen()
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        if trainer.world_size == 1 and self.received is not None:
+            self._stop(trainer)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["order"] = {"batches": trainer.num_training_batches, "processes": trainer.world_size}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        order: Mapping[str, Any] = checkpoint.get("order", {})
+        if trainer.state.fn != TrainerFn.FITTING or not order:
+            return
+        if order["processes"] != trainer.world_size:
+            raise ConfigError(
+                f"ckpt_path={shown(str(trainer.ckpt_path))} was written by {order['processes']} processes, now there "
+                f"are {trainer.world_size}: set trainer.devices and trainer.num_nodes as before, or start a new run."
+            )
+        self._batches = order["batches"]
+
+    def _save(self, trainer: Any) -> None:
+        if trainer.fast_dev_run:
+            return
+        trainer.save_checkpoint(self.path)
+        self._saved_at = time.monotonic()
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()
+        number = self.received
+        name = "another process's signal" if number is None else number.name
+        stopped = Stopped(f"stopped by {name} at step {trainer.global_step}", self.exit_code)
+        if trainer.is_global_zero:
+            log.info("%s; go on: repeat the command with ckpt_path=%s", stopped.message, shown(self.path))
+        other = None if number is None else self._others[number]
+        if number is not None and callable(other) and other is not signal.default_int_handler:
+            # its way of ending the process would hide from whoever started it that the run can go on
+            with suppress(SystemExit):
+                other(number, None)
+        raise stopped
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+
+    def _listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in self.signals:
+                replaced = signal.signal(number, self._receive)
+                self._replaced.setdefault(number, replaced)
+
     def _restore(self) -> None:
-        for number, handler in self._previous.items():
+        for number, handler in self._replaced.items():
             signal.signal(number, handler)
-        self._previous = {}
+        self._replaced = {}
+
+
+class StopAtNonFinite(Callback):
+    """Stops a run whose loss or weights are not finite, before a checkpoint is written of them.
+
+    The loss is watched on the device and looked at once every `log_every_n_steps` steps, before a validation and before
+    a checkpoint; weights are looked at before a checkpoint. With a loss scaler (`trainer.precision=16-mixed`) single
+    steps that overflow are skipped, which is how a scaler works; then only as many in a row stop the run.
+    """
+
+    def __init__(self) -> None:
+        self._first = torch.tensor(0)
+        self._streak = torch.tensor(0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._first = self._streak = torch.tensor(0, device=pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss: Tensor = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+        bad = ~torch.isfinite(loss.detach())
+        self._first = torch.where(bad & (self._streak == 0), trainer.global_step, self._first)
+        self._streak = (self._streak + 1) * bad if _scales(trainer) else self._streak + bad
+        if _is_turn(trainer):
+            self._look(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._look(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._look(trainer)
+        tensors = [*pl_module.parameters(), *pl_module.buffers()]
+        finite = [torch.isfinite(tensor.detach()).all() for tensor in tensors if tensor.is_floating_point()]
+        if _in_any_process(trainer, bool(finite) and not bool(torch.stack(finite).all())):
+            raise TrainingError(self._message(trainer, f"weights are not finite at step {trainer.global_step}"))
+
+    def _look(self, trainer: Any) -> None:
+        limit = max(1, trainer.log_every_n_steps) if _scales(trainer) else 1
+        if not _in_any_process(trainer, int(self._streak) >= limit):
+            return
+        first = int(self._first)
+        terms = ", ".join(
+            f"{name}={float(value):g}"
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("train/") and not math.isfinite(value)
+        )
+        raise TrainingError(
+            self._message(trainer, f"the loss is not finite from step {first} on ({terms or 'in another process'})")
+        )
+
+    def _message(self, trainer: pl.Trainer, what: str) -> str:
+        rates = sorted({float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups})
+        run = Path(trainer.default_root_dir)
+        return (
+            f"{shown(run)}: {what}, with learning rate {', '.join(f'{rate:.3g}' for rate in rates)} and "
+            f"trainer.precision={trainer.precision}; {last_good(run)}. Try a lower optimizer.lr, "
+            "trainer.gradient_clip_val=1, or trainer.precision=32-true (bf16-mixed instead of 16-mixed)."
+        )
+
+
+class SeedBatches(Callback):
+    """Seeds what is random in a training step, such as dropout, by seed, process and step.
+
+    So a run that goes on draws what it would have drawn, and no generator's state need be kept.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        batch = trainer.fit_loop.epoch_loop.total_batch_idx
+        mixed = np.random.SeedSequence([self.seed, trainer.global_rank, batch])
+        torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+
+
+def _in_any_process(trainer: pl.Trainer, fact: bool) -> bool:
+    return fact if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(fact, all=False)
+
+
+def _is_turn(trainer: Any) -> bool:
+    """Once every `log_every_n_steps` steps, half way between those at which curves are written.
+
+    Often enough to look at what makes a GPU, or the other processes, wait.
+    """
+    every = max(1, trainer.log_every_n_steps)
+    return trainer.global_step % every == every // 2
+
+
+def _is_between_steps(trainer: pl.Trainer) -> bool:
+    """Whether a checkpoint now leaves nothing undone.
+
+    Lightning, going on from one, takes a validation that was due after this batch for done, and gradients that wait for
+    more batches are not part of it.
+    """
+    loop = trainer.fit_loop
+    data = loop._data_fetcher
+    return (
+        not trainer.is_last_batch
+        and not loop._should_accumulate()
+        and data is not None
+        and not loop.epoch_loop._should_check_val_fx(data)
+        and not loop.epoch_loop._is_training_done
+    )
+
+
+def _scales(trainer: pl.Trainer) -> bool:
+    return getattr(trainer.precision_plugin, "scaler", None) is not None

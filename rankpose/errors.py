@@ -29,6 +29,10 @@ class CheckpointError(RankPoseError):
     """A checkpoint or weight file that cannot be used: names the file."""
 
 
+class TrainingError(RankPoseError):
+    """Training that cannot go on: says why, what to try, and which checkpoint is the last good one."""
+
+
 def user_error(error: BaseException) -> RankPoseError | None:
     """The user's mistake behind an exception, looking through what Hydra or a worker process wrapped around it."""
     seen: BaseException | None = error

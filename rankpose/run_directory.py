@@ -1,26 +1,45 @@
-"""Where a run lives: a new folder, or the folder of the run that goes on."""
+"""Where a run lives: a new folder, or the folder of the run that goes on, and whether it may go on there."""
 
+import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+import yaml  # type: ignore[import-untyped]
 
-from rankpose.errors import CheckpointError, ConfigError
-from rankpose.files import write_whole
+from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a full quota, a file larger than the process may write."""
+
+_FREE = (
+    *("run_dir", "ckpt_path", "repeat", "protocols", "roots", "callbacks", "logger"),
+    *("data.num_workers", "data.eval_batch_size"),
+)
+"""Keys that a resumed run may have otherwise without a word: they change nothing of what is trained."""
+_FIXED = (
+    *("seed", "data", "augment", "loss", "optimizer", "schedule", "weight_decay", "image_size"),
+    *("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.devices", "trainer.num_nodes"),
+)
+"""Keys that decide which batches are still to come, or that a checkpoint brings along whatever is asked for."""
+_PLACES = ("data.root", "data.packed")
+_LENGTH = ("trainer.max_epochs", "trainer.max_steps")
 
 
 @contextmanager
 def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str | None]]:
     """The run's folder and the checkpoint to go on from, if any.
 
-    A checkpoint in a run's `checkpoints` folder goes on in that run's folder. A folder that Hydra made for a run that
-    came to nothing is removed.
+    A checkpoint in a run's `checkpoints` folder goes on in that run's folder, in which half-written files of a killed
+    run are removed. A folder that Hydra made for a run that came to nothing is removed.
 
     Args:
         output_dir: the folder that Hydra made.
-        ckpt_path: None for a new run; a path; or `last`: of `output_dir`, else of the newest run beside it.
+        ckpt_path: None for a new run; a path; `last`: of `output_dir`, else of the newest run beside it; `auto`: of
+            `output_dir` where there is one, else a new run there.
 
     Raises:
         CheckpointError: no such checkpoint.
@@ -30,15 +49,17 @@ def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str |
     try:
         checkpoint = _find(made, ckpt_path)
         if checkpoint is None:
-            if (made / "checkpoints").exists() and _first_process():
+            if ckpt_path is None and (made / "checkpoints").exists() and _first_process():
                 raise ConfigError(
                     f"{shown(made)} holds a run already: go on with ckpt_path={shown(made)}/checkpoints/last.ckpt, or "
                     "choose another hydra.run.dir."
                 )
-            yield made, None
+            run = made
         else:
             run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else made
-            yield run, str(checkpoint)
+        if _first_process():
+            _remove_leftovers(run)
+        yield run, None if checkpoint is None else str(checkpoint)
     finally:
         if made.is_dir() and not any(made.iterdir()):
             made.rmdir()
@@ -47,14 +68,16 @@ def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str |
 def _find(made: Path, ckpt_path: str | None) -> Path | None:
     if ckpt_path is None:
         return None
-    if ckpt_path != "last":
+    own = made / "checkpoints" / "last.ckpt"
+    if ckpt_path not in ("last", "auto"):
         path = Path(ckpt_path).resolve()
         if not path.is_file():
             raise CheckpointError(f"ckpt_path={ckpt_path}: no such file.")
         return path
-    own = made / "checkpoints" / "last.ckpt"
     if own.is_file():
         return own.resolve()
+    if ckpt_path == "auto":
+        return None
     others = sorted(made.parent.parent.glob("*/*/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime)
     if not others:
         raise CheckpointError(
@@ -64,8 +87,38 @@ def _find(made: Path, ckpt_path: str | None) -> Path | None:
     return others[-1].resolve()
 
 
+def _remove_leftovers(run: Path) -> None:
+    """Temporary files of killed processes: `.NAME.PID`, as `rankpose.files.write_whole` names them."""
+    for folder in (run, run / "checkpoints"):
+        for path in folder.glob(".*.*"):
+            if path.suffix[1:].isdigit():
+                path.unlink(missing_ok=True)
+
+
 def _first_process() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    """Whether this is the first of the processes that Lightning, torchrun or srun has started."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def check_agreed(given: bool) -> None:
+    """Raises where torchrun or srun has started several processes and each would name a folder after its own time.
+
+    Args:
+        given: whether `hydra.run.dir` is on the command line, which is the same for all.
+
+    Raises:
+        ConfigError: as said.
+    """
+    for starter, mark, count in (
+        ("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"),
+        ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"),
+    ):
+        processes = os.environ.get(count, "1")
+        if mark in os.environ and processes != "1" and not given:
+            raise ConfigError(
+                f"{starter} has started {processes} processes, each of which would name the run's folder after its own "
+                "time: give hydra.run.dir=runs/NAME, a folder that all of them see."
+            )
 
 
 def shown(path: str | Path) -> str:
@@ -74,19 +127,89 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def gather_curves(run: Path) -> pd.DataFrame | None:
-    """Joins what the CSV logger wrote before and after each interruption into `metrics.csv`.
+def changes_on_resume(run: Path, config_text: str) -> list[str]:
+    """What a run that goes on has otherwise than before, as `key=value (was value)`, where that is allowed.
 
-    Steps that were done again after a resume count once, as done last.
+    Args:
+        run: its folder; one without `config.yaml` has nothing to compare with.
+        config_text: the configuration now, as it is written to `config.yaml`.
+
+    Raises:
+        ConfigError: names the first key that would give other batches than those still to come, or that would have no
+            effect because the checkpoint restores it.
     """
-    parts = sorted((run / "curves").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
-    curves: pd.DataFrame | None = None
-    for path in parts:
-        part = pd.read_csv(path)
-        if curves is None:
-            curves = part
-        elif len(part):
-            curves = pd.concat([curves[curves["step"] < part["step"].min()], part], ignore_index=True)
-    if curves is not None:
-        write_whole(run / "metrics.csv", curves.to_csv(index=False))
-    return curves
+    path = run / "config.yaml"
+    if not path.is_file():
+        return []
+    before, now = (dict(_flat(yaml.safe_load(text))) for text in (path.read_text(), config_text))
+    changes = []
+    for key in dict.fromkeys([*before, *now]):
+        if _under(key, _FREE) or before.get(key) == now.get(key):
+            continue
+        change = f"{key}={now.get(key)} (was {before.get(key)})"
+        fixed = _under(key, _FIXED) and not _under(key, _PLACES)
+        # all other schedules are laid out over the length of the run
+        if fixed or (key in _LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
+            raise ConfigError(
+                f"{shown(run)} cannot go on with {change}: its checkpoint holds the optimizer, the schedule and the "
+                "place in the order of batches. Repeat the overrides of its first start, or start a new run."
+            )
+        changes.append(change)
+    return changes
+
+
+def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in (content or {}).items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _under(key: str, groups: tuple[str, ...]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> bool:
+    """Whether a run has been trained and tested, under these protocols as well, and is not asked to train longer."""
+    results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
+    longer = any(change.startswith(_LENGTH) for change in changes)
+    return not longer and all((folder / "metrics.json").is_file() for folder in results)
+
+
+def last_good(run: Path) -> str:
+    """The end of a message about a run that failed: which checkpoint stands."""
+    path = run / "checkpoints" / "last.ckpt"
+    return f"the last good checkpoint is {shown(path)}" if path.is_file() else "no checkpoint was written before"
+
+
+def no_room(run: Path, what: str, error: OSError) -> TrainingError:
+    """The error of a file that found no room.
+
+    Args:
+        run: the run's folder.
+        what: the file, and how large it is where that is known.
+        error: one with a number of `NO_ROOM`.
+    """
+    free = shutil.disk_usage(run if run.exists() else Path.cwd()).free / 1e6
+    return TrainingError(
+        f"{shown(run)}: no room for {what}: {os.strerror(error.errno or 0)}, {free:,.1f} MB are free; "
+        f"{last_good(run)}. Make room, then repeat the command with ckpt_path=auto and the same folder."
+    )
+
+
+@contextmanager
+def telling_no_room(run: Path) -> Iterator[None]:
+    """Turns a full disk met by whatever writes into a run's folder into one line.
+
+    Raises:
+        TrainingError: instead of the `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        # leaving a record of the failure may have failed in its turn
+        what = shown(error.filename) if error.filename else "its files"
+        raise user_error(error) or no_room(run, what, error) from error
