@@ -1,32 +1,249 @@
 """The door: where Hydra's configuration is, and how it becomes plain objects. Only entry points import this."""
 
+import difflib
+import functools
+import inspect
 import logging
+import os
+import re
+import sys
+import traceback
+import types
+import typing
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from hydra.errors import InstantiationException
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from rankpose.errors import ConfigError, user_error
+from rankpose.command_help import choice_page, groups_of, key_page
+from rankpose.errors import ConfigError, one_line_errors, user_error
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
 """In a wheel the configuration lies inside the package, in a checkout beside it."""
 
 
-def fast_precision() -> str:
-    """`bf16-mixed` where the machine computes in bfloat16, else `32-true`."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+def computes_on_gpu(accelerator: str = "auto") -> bool:
+    """Whether a run with this `trainer.accelerator` computes on an NVIDIA GPU."""
+    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+
+
+def fast_precision(accelerator: str = "auto") -> str:
+    """`bf16-mixed` where `trainer.accelerator` computes in bfloat16, else `32-true`."""
+    if computes_on_gpu(accelerator):
+        return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "32-true"
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
 
 
 OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
+OmegaConf.register_new_resolver(
+    "on_gpu", lambda accelerator, there, elsewhere: there if computes_on_gpu(accelerator) else elsewhere, replace=True
+)
+OmegaConf.register_new_resolver("help_choices", lambda name: choice_page(Path(CONFIG_DIR), name), replace=True)
+OmegaConf.register_new_resolver("help_keys", lambda name: key_page(Path(CONFIG_DIR), name), replace=True)
+
+
+def entry_point(
+    name: str, rewrite: Callable[[list[str]], list[str]] | None = None
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
+    """Makes `main(config)` a command: `hydra.main`, with one line for a mistake on the command line.
+
+    Args:
+        name: of the command and of its file in `conf/`.
+        rewrite: from the arguments as given to those that Hydra gets.
+    """
+
+    def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
+        @functools.wraps(main)
+        def task(config: DictConfig) -> Any:
+            if sys.argv[1:] == rewritten:
+                sys.argv[1:] = given  # what Lightning starts its other processes with
+            try:
+                return main(config)
+            except (HydraException, OmegaConfBaseException) as error:
+                # here and not outside: Hydra tells of what leaves a job in lines of its own
+                return one_line_errors(_refuse)(explained(error, name, rewritten))
+
+        given: list[str] = []
+        rewritten: list[str] = []
+        run = hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name=name)(task)
+
+        @functools.wraps(main)
+        def command() -> Any:
+            given[:] = sys.argv[1:]
+            # otherwise Hydra prints several lines of its own and ends the process
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+            try:
+                _check_dashes(given)
+                # Hydra's parser takes flags only before or after all other arguments
+                ordered = sorted(given, key=lambda argument: argument not in ("-m", "--multirun"))
+                rewritten[:] = ordered if rewrite is None else rewrite(ordered)
+                sys.argv[1:] = rewritten
+                return run()
+            except Exception as error:
+                mistake = user_error(error) or _no_folder(error)
+                if mistake is None and not isinstance(error, HydraException | OmegaConfBaseException):
+                    raise
+                print(f"error: {mistake or explained(error, name, rewritten)}", file=sys.stderr)
+                sys.exit(1)
+            finally:
+                sys.argv[1:] = given
+
+        return command
+
+    return decorate
+
+
+def _refuse(message: str) -> None:
+    raise ConfigError(message)
+
+
+def _no_folder(error: Exception) -> ConfigError | None:
+    """The mistake behind a folder that Hydra could not make for the run."""
+    if not isinstance(error, OSError) or traceback.extract_tb(error.__traceback__)[-1].name != "mkdir":
+        return None
+    return ConfigError(f"{error.filename}: the folder cannot be made ({error.strerror}); choose another hydra.run.dir.")
+
+
+def _check_dashes(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if argument.startswith("--") and "=" in argument and argument.partition("=")[0] not in _OPTIONS_WITH_VALUE:
+            raise ConfigError(f"{argument}: keys are given without dashes: {argument.lstrip('-')}.")
+
+
+_OPTIONS_WITH_VALUE = ("--cfg", "--config-dir", "--config-name", "--config-path", "--info", "--package")
+"""Of Hydra."""
+
+
+def explained(error: Exception, name: str, arguments: Sequence[str]) -> str:
+    """One line for what Hydra says of a command line: which argument is wrong, and what would be right.
+
+    Args:
+        error: that Hydra or OmegaConf raised.
+        name: of the command.
+        arguments: of the command line.
+    """
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read as KEY=VALUE ({_one_line(error).removeprefix('Error parsing ')})."
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        near = difflib.get_close_matches(choice, error.options, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{group}={choice}: no such choice.{hint} There are {', '.join(error.options)}."
+    return _unknown_key(name, arguments) or _one_line(error)
+
+
+def _unknown_key(name: str, arguments: Sequence[str]) -> str | None:
+    """The first argument that sets a key which the configuration has not; None where there is none such."""
+    parser = OverridesParser.create()
+    given = []
+    for argument in arguments:
+        if not argument.startswith("-"):
+            try:
+                given.append((argument, parser.parse_override(argument)))
+            except HydraException:
+                continue  # a value of one of Hydra's options
+    groups = groups_of(Path(CONFIG_DIR), name)
+    chosen = []
+    for argument, override in given:
+        key = override.key_or_group
+        if key in groups and not override.is_sweep_override() and argument[0] not in "+~":
+            chosen.append(argument)
+        elif (Path(CONFIG_DIR) / key).is_dir() and key not in groups and not key.startswith("hydra"):
+            near = difflib.get_close_matches(key, groups, n=1)
+            way_out = _hint(near) or f"rankpose.{name} chooses among {', '.join(groups)}."
+            return f"{argument}: no group of this command. {way_out}"
+    try:
+        config = composed(name, chosen, hydra=True)
+    except HydraException:
+        return None
+    for argument, override in given:
+        key = override.key_or_group
+        if key in groups or override.is_force_add() or "@" in argument.partition("=")[0]:
+            continue
+        there = key in _keys(config)
+        if override.is_add() and there:
+            return f"{argument}: {key} is there already: leave the plus sign out."
+        if not override.is_add() and not there:
+            known = [one for one in _keys(config) if one.startswith("hydra") == key.startswith("hydra")]
+            elsewhere = _choices_with(key, groups)
+            if elsewhere:
+                return f"{argument}: no such key{_where(key, config)}, but in {', '.join(elsewhere)}."
+            near = _closest(key, [*groups, *known])
+            way_out = _hint(near) or f"python -m rankpose.{name} --cfg job prints all keys."
+            return f"{argument}: no such key{_where(key, config)}. {way_out}"
+    return None
+
+
+def _choices_with(key: str, groups: Iterable[str]) -> list[str]:
+    """The choices whose file sets a key of their group: `loss=rank_mse` for `loss.weight`."""
+    group, _, rest = key.partition(".")
+    if group not in groups or not rest:
+        return []
+    files = sorted((Path(CONFIG_DIR) / group).glob("*.yaml"))
+    return [f"{group}={file.stem}" for file in files if OmegaConf.select(OmegaConf.load(file), rest) is not None]
+
+
+def _where(key: str, config: DictConfig) -> str:
+    """Which choice has not the key, for a key below a group."""
+    group = key.split(".")[0]
+    choice = config.hydra.runtime.choices.get(group)
+    return f" in {group}={choice}" if choice and group != key else ""
+
+
+def _hint(near: Sequence[str]) -> str:
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _closest(key: str, known: Sequence[str]) -> list[str]:
+    """Known keys that someone who wrote `key` may have meant: of the same name elsewhere, or spelt nearly so."""
+    last = key.rpartition(".")[2]
+    moved = [one for one in known if one.rpartition(".")[2] == last]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    spelt = difflib.get_close_matches(last, {one.rpartition(".")[2] for one in known}, n=1, cutoff=0.7)
+    return moved[:3] or near or [one for one in known if one.rpartition(".")[2] in spelt][:3]
+
+
+def _keys(config: DictConfig) -> list[str]:
+    def walk(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+
+    return list(walk(OmegaConf.to_container(config, resolve=False), ""))
+
+
+def composed(name: str, overrides: Sequence[str] = (), hydra: bool = False) -> DictConfig:
+    """The configuration of a command; works inside and outside of one.
+
+    Args:
+        name: of the command.
+        overrides: as on its command line.
+        hydra: keep Hydra's own part.
+    """
+    from hydra import compose, initialize_config_dir
+
+    if GlobalHydra.instance().is_initialized():
+        return compose(name, list(overrides), return_hydra_config=hydra)
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        return compose(name, list(overrides), return_hydra_config=hydra)
+
+
+def _one_line(error: BaseException) -> str:
+    """What an exception and, where Hydra wrapped one of OmegaConf, its cause say, without places in the code."""
+    said = [str(error), str(error.__cause__) if isinstance(error.__cause__, OmegaConfBaseException) else ""]
+    lines = [line.strip() for text in said for line in text.splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(("full_key:", "object_type=", "See https")))
 
 
 def quiet_libraries() -> None:
@@ -42,16 +259,98 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
 
     Raises:
         RankPoseError: found by what is built.
-        ConfigError: a key that the target does not take.
+        ConfigError: a key that the target does not take, or a value that it refuses.
     """
+    place = config._get_full_key("") if isinstance(config, DictConfig) else ""
     try:
+        if isinstance(config, DictConfig):
+            checked(config)
         return hydra.utils.instantiate(config, _convert_="all", **overrides)
+    except MissingMandatoryValue as error:
+        key = str(error.full_key or place)
+        raise ConfigError(f"{key} is not set: give {key}=VALUE.") from error
     except InstantiationException as error:
         mistake = user_error(error)
         if mistake is not None:
             raise mistake from error
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ConfigError(" ".join(lines)) from error
+        cause = error.__cause__
+        said = _one_line(error) if cause is None else " ".join(str(cause).split())
+        full_key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+        place = full_key[1] if full_key is not None else place
+        raise ConfigError(said if _names(said, place) else f"{place}: {said}") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
+
+
+def _names(said: str, place: str) -> bool:
+    """Whether a message opens with a key of the configuration itself."""
+    return not place or re.match(r"[a-z_]+(\.[a-z_]+)*[=:]", said) is not None
+
+
+def checked(config: DictConfig) -> Any:
+    """A configuration as plain dicts and lists, its numbers held against the signatures of its targets.
+
+    Raises:
+        ConfigError: a signature asks for a number or a truth value, and something else is given.
+    """
+    _check_types(config)
+    return plain(config)
+
+
+def check_own_keys(config: DictConfig, name: str) -> None:
+    """Holds the top level of a command's configuration, which no signature stands for, against its file's defaults.
+
+    Raises:
+        ConfigError: the file has a number or a truth value, and something else is given.
+    """
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(Path(CONFIG_DIR) / f"{name}.yaml"))
+    for key, default in defaults.items():
+        kind = float if isinstance(default, float) else type(default)
+        if kind in (bool, int, float) and not _PLAIN[kind](config[key]):
+            raise ConfigError(f"{key}={config[key]}: must be {_SPOKEN[kind]}.")
+
+
+def _check_types(config: DictConfig) -> None:
+    for key in config:
+        if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
+            _check_types(config[key])
+    target = config.get("_target_")
+    if not isinstance(target, str):
+        return
+    try:
+        found: Any = hydra.utils.get_object(target)
+        hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
+    except Exception:  # what cannot be imported or is annotated in another way is told when it is built
+        return
+    raw = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(raw, dict)
+    for key, hint in hints.items():
+        if key in config and not OmegaConf.is_missing(config, key):
+            kinds = typing.get_args(hint) if _is_union(hint) else (hint,)
+            wanted = [kind for kind in kinds if kind in _PLAIN]
+            # what may be a text, or a list, is for the target to check; a file holds no object of a class
+            certain = {bool, int, float} & set(wanted) and all(
+                isinstance(kind, type) and kind not in _OPEN for kind in kinds
+            )
+            if certain and not any(_PLAIN[kind](config[key]) for kind in wanted):
+                source = raw[key] if OmegaConf.is_interpolation(config, key) else ""
+                name = source[2:-1] if source else config._get_full_key(key)
+                expected = " or ".join(_SPOKEN[kind] for kind in wanted)
+                raise ConfigError(f"{name}={config[key]}: must be {expected}.")
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+_OPEN = (str, Any, object)
+_PLAIN: dict[Any, Callable[[Any], bool]] = {
+    bool: lambda value: isinstance(value, bool),
+    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
+    float: lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    type(None): lambda value: value is None,
+}
+_SPOKEN = {bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
 
 
 def plain(config: Any) -> Any:

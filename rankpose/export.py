@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from rankpose.checkpoint import load_net
-from rankpose.configuration import CONFIG_DIR, quiet_libraries
+from rankpose.configuration import entry_point, quiet_libraries
 from rankpose.errors import CheckpointError, ConfigError, one_line_errors
 from rankpose.files import write_whole
 from rankpose.models import PoseNet
@@ -132,7 +131,7 @@ def _difference(net: PoseNet, size: int, description: Mapping[str, Any]) -> floa
     return largest
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="export")
+@entry_point("export")
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Checkpoint, network, file."""

@@ -3,10 +3,9 @@
 import logging
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from rankpose.configuration import CONFIG_DIR, build
+from rankpose.configuration import build, check_own_keys, entry_point
 from rankpose.data.pack import prepare
 from rankpose.errors import one_line_errors
 from rankpose.run_directory import shown
@@ -14,16 +13,17 @@ from rankpose.run_directory import shown
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="prepare")
+@entry_point("prepare")
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Reads the folder's annotations, then packs its images."""
+    check_own_keys(config, "prepare")
     root, max_angle = Path(config.data.root), config.data.max_angle
-    reader = build(config.data.reader)
+    reader, crop = build(config.data.reader), build(config.crop)
     out = Path(config.out or root.with_name(f"{root.name}.arrow"))
     records = reader(root=root, max_angle=max_angle, strict=config.strict)
     log.info("%s", records.summary())
-    packing = prepare(records, root, out, reader, max_angle, build(config.crop), config.strict, config.workers)
+    packing = prepare(records, root, out, reader, max_angle, crop, config.strict, config.workers)
     log.info("%s: %s images of %s identities", shown(out), f"{packing.images:,}", f"{packing.identities:,}")
     if packing.rejects:
         table = out.with_suffix(".rejects.csv")

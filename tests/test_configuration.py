@@ -1,20 +1,31 @@
-"""Every choice composes and builds."""
+"""Configuration that can be trusted: every choice composes, every experiment runs, a mistake is told in one line."""
 
+import logging
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from commands import PEOPLE, metrics
 from hydra import compose, initialize_config_dir
 
+from rankpose import evaluate, export, prepare, sweeps, train
+from rankpose.command_help import WIDTH, choices, groups_of, meaning
 from rankpose.configuration import CONFIG_DIR, build, plain
 from rankpose.errors import ConfigError
+from rankpose.losses import BalancedRankMSE, RankMSE
 from rankpose.train import make_task
 
-NOT_A_CHOICE = {"base"}
-
-
-def choices(group):
-    return sorted(path.stem for path in (Path(CONFIG_DIR) / group).glob("*.yaml") if path.stem not in NOT_A_CHOICE)
+CONF = Path(CONFIG_DIR)
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "prepare": prepare.main, "export": export.main}
+CHOICES = [
+    pytest.param(command, group, choice, id=f"{command}-{group}={choice}")
+    for command in COMMANDS
+    for group in groups_of(CONF, command)
+    for choice in choices(CONF, group)
+]
 
 
 def composed(*overrides, name="train"):
@@ -22,24 +33,57 @@ def composed(*overrides, name="train"):
         return compose(name, [*overrides, "run_dir=RUN"] if name == "train" else list(overrides))
 
 
-GROUPS = sorted(
-    path.name for path in Path(CONFIG_DIR).iterdir() if path.is_dir() and path.name not in ("protocol", "predictor")
-)
+def choices_of(group):
+    return list(choices(CONF, group))
 
 
-@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in choices(group)])
-def test_every_choice_composes_and_resolves(group, choice):
-    plain(composed(f"{group}={choice}"))
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Calls an entry point in this process, in an empty folder: exit code, stdout and stderr."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def call(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        code = 0
+        try:
+            COMMANDS[name]()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    monkeypatch.chdir(tmp_path)
+    yield call
+    # Hydra's handlers write to what pytest has closed by then
+    root.handlers[:], root.level = before
+    # a process is one command otherwise
+    sweeps.Announce.sweep = None
+    evaluate._values.clear()
 
 
-@pytest.mark.parametrize("path", sorted(Path(CONFIG_DIR).rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(("command_name", "group", "choice"), CHOICES)
+def test_every_choice_composes_and_resolves(command_name, group, choice):
+    given = ["protocol.root=nowhere"] if group == "protocol" else []
+    config = composed(f"{group}={choice}", *given, name=command_name)
+    for name in config:
+        if name not in ("predictor", "data") or command_name == "train":  # these ask for more than a choice
+            plain(config[name])
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_opens_with_what_choosing_it_means(path):
-    lines = [line for line in path.read_text().splitlines() if line != "# @package _global_"]
-    assert lines[0].startswith("# ")
-    assert lines[0].endswith((".", ":"))
+    assert meaning(path).endswith((".", ":"))
 
 
-@pytest.mark.parametrize("choice", choices("protocol"))
+def test_what_choices_share_is_no_choice():
+    for command_name in COMMANDS:
+        for group in groups_of(CONF, command_name):
+            for choice, text in choices(CONF, group).items():
+                assert "not a choice" not in text, f"{group}={choice}"
+
+
+@pytest.mark.parametrize("choice", choices_of("protocol"))
 def test_every_protocol_builds(choice):
     protocol = build(composed(f"protocol={choice}", "protocol.root=nowhere", name="evaluate").protocol)
     assert protocol.name == choice
@@ -47,7 +91,7 @@ def test_every_protocol_builds(choice):
         protocol.records()
 
 
-@pytest.mark.parametrize("choice", choices("backbone"))
+@pytest.mark.parametrize("choice", choices_of("backbone"))
 def test_every_backbone_takes_a_training_step(choice):
     torch.manual_seed(0)
     config = composed(f"backbone={choice}", "backbone.pretrained=false")
@@ -65,7 +109,7 @@ def test_every_backbone_takes_a_training_step(choice):
 
 @pytest.mark.parametrize("group", ["representation", "loss", "optimizer", "schedule", "augment", "callbacks"])
 def test_every_choice_builds(group):
-    for choice in choices(group):
+    for choice in choices_of(group):
         assert build(composed(f"{group}={choice}")[group]) is not None
 
 
@@ -83,6 +127,206 @@ def test_paper_experiment_is_the_published_set_up():
     assert config.loss.unit == "degrees"
 
 
+# what an experiment needs that has other data or another backbone than the default ones
+EXPERIMENT_NEEDS = {
+    "paper": lambda root, folder: [
+        f"data.root={photographs(root, folder)}",
+        f"backbone.weights={weights('resnet50', folder)}",
+        "data.split.val_share=0.1",
+        "data.split.test_share=0.1",
+    ],
+}
+
+
+def photographs(small_set, folder):
+    """A tree in 300W-LP's layout."""
+    shutil.copytree(small_set / "SYN_TRAIN", folder / "300W_LP" / "AFW")
+    return folder / "300W_LP"
+
+
+def weights(backbone, folder):
+    torch.save(timm.create_model(backbone).state_dict(), folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def embedded(root, folder):
+    people = [f"data.reader.{part}_identities={count}" for part, count in PEOPLE.items()]
+    return [f"data.root={root}", *people, "data.reader.images_per_identity=6"]
+
+
+@pytest.mark.parametrize("experiment", choices_of("experiment"))
+def test_every_experiment_runs(command, small_set, tmp_path, experiment):
+    needs = EXPERIMENT_NEEDS.get(experiment, embedded)(small_set, tmp_path)
+    few = ["data.identities_per_batch=2", "data.num_workers=0", "data.eval_batch_size=4", "logger=csv"]
+    short = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "+trainer.limit_train_batches=1"]
+    code, _, said = command("train", f"experiment={experiment}", *needs, *few, *short, "hydra.run.dir=run")
+    assert code == 0, said[-3000:]
+    assert metrics(tmp_path / "run")["test/mae"] > 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_reads_as_documentation(command, name):
+    code, page, said = command(name, "--help")
+    assert (code, said) == (0, "")
+    assert f"python -m rankpose.{name}" in page
+    assert max(map(len, page.splitlines())) <= WIDTH
+    assert "${" not in page
+    words = " ".join(page.split())
+    for group, default in groups_of(CONF, name).items():
+        for choice, text in choices(CONF, group).items():
+            assert text in words, f"{group}={choice}"
+            assert (f"{choice} * {text}" in words) == (choice == default)
+
+
+MISSPELT = {
+    ("train", "loss.wieght=2"): "Did you mean loss.weight?",
+    ("train", "lr=1e-3"): "Did you mean optimizer.lr?",
+    ("train", "max_epochs=3"): "Did you mean trainer.max_epochs?",
+    ("train", "images_per_identity=2"): "data.images_per_identity",
+    ("train", "bakbone=vit"): "Did you mean backbone?",
+    ("train", "backbone=resnet51"): "Did you mean resnet50? There are convnext",
+    ("train", "experiment=papr"): "Did you mean paper?",
+    ("train", "predictor=onnx"): "no group of this command",
+    ("train", "hydra.run.dri=here"): "Did you mean hydra.run.dir?",
+    ("train", "+loss.weight=2"): "leave the plus sign out",
+    ("train", "+loss.colour=red"): "colour",
+    ("train", "--seed=3"): "without dashes: seed=3",
+    ("train", "loss"): "KEY=VALUE",
+    ("train", "image_size=${imge_size}"): "imge_size",
+    ("evaluate", "protocol=aflw200"): "Did you mean aflw2000?",
+    ("evaluate", "protocol=synthetic,nowhere"): "nowhere",
+    ("evaluate", "predictor=table"): "predictor.table",
+    ("evaluate", "batch_size=few"): "batch_size=few: must be a whole number",
+    ("evaluate", "batchsize=3"): "Did you mean batch_size?",
+    ("prepare", "data.packd=x"): "Did you mean data.packed?",
+    ("prepare", "crop.size=large"): "crop.size=large: must be a whole number",
+    ("export", "chekpoint=x"): "Did you mean checkpoint?",
+}
+
+
+@pytest.mark.parametrize(("name", "argument"), MISSPELT, ids=lambda value: value)
+def test_an_unknown_key_or_choice_is_one_line_that_says_what_would_be_right(command, tmp_path, name, argument):
+    code, _, said = command(name, argument)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert line.startswith("error: ")
+    assert MISSPELT[name, argument] in line
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_key_of_another_choice_names_that_choice(command):
+    code, _, said = command("train", "loss=mse", "loss.weight=2")
+    assert code == 1
+    assert "loss.weight=2: no such key in loss=mse, but in loss=rank_mse." in said
+
+
+@pytest.mark.parametrize("arguments", [["-m", "loss=mse,rankmse"], ["loss.wieght=1,2", "-m", "seed=1"]])
+def test_a_sweep_over_what_does_not_exist_never_starts(command, tmp_path, arguments):
+    code, _, said = command("train", *arguments)
+    assert code == 1
+    assert "rank_mse" in said or "loss.weight" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+CONTRADICTORY = {
+    "seed=abc": "seed=abc: must be a whole number",
+    "seed=-1": "seed=-1: must be at least 0",
+    "image_size=0": "image_size=0",
+    "image_size=wide": "image_size=wide: must be a whole number",
+    "test_scale=0.5": "test_scale=0.5: must be at least 1",
+    "weight_decay=-1": "weight_decay=-1",
+    "loss.weight=-1": "loss.weight=-1",
+    "loss.weight=heavy": "loss.weight=heavy: must be a number",
+    "loss.margin=-1": "loss.margin=-1",
+    "loss.unit=radians": "degrees, normalised",
+    "loss.squared=maybe": "loss.squared=maybe: must be true or false",
+    "data.images_per_identity=1": "Set data.images_per_identity=2, or loss=mse",
+    "data.identities_per_batch=0": "data.identities_per_batch=0",
+    "data.draws_per_identity=0": "data.draws_per_identity=0",
+    "data.num_workers=-1": "data.num_workers=-1",
+    "data.packed=nowhere.arrow": "nowhere.arrow",
+    "optimizer.lr=0": "optimizer.lr=0",
+    "optimizer.lr=-1": "optimizer",
+    "optimizer.lr=fast": "optimizer.lr=fast: must be a number",
+    "schedule.warmup=2": "schedule",
+    "compile=maybe": "compile=maybe: must be true or false",
+    "weight_decay=heavy": "weight_decay=heavy: must be a number",
+    "trainer.max_epochs=-1": "trainer.max_epochs=-1 and trainer.max_steps=-1: training would never end",
+    "trainer.max_epochs=two": "trainer.max_epochs=two: must be a whole number",
+    "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0",
+    "trainer.devices=0": "trainer.devices=0",
+    "callbacks.checkpoint.monitor=val/mea": "Validation logs val/mae",
+    "augment.views.flip_p=2": "augment.views.flip_p=2",
+    "augment.views.scale=3": "augment.views.scale=3",
+    "repeat=nowhere": "repeat=nowhere",
+    "hydra.run.dir=/dev/null/run": "hydra.run.dir",
+}
+
+
+@pytest.mark.parametrize("argument", CONTRADICTORY)
+def test_a_contradiction_is_told_before_data_are_read(command, tmp_path, argument):
+    # there are no data: whoever looks for them says so
+    code, _, said = command("train", "data=300w_lp", "data.root=no_data", argument)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert CONTRADICTORY[argument] in line
+    assert "Download" not in line
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+@pytest.mark.parametrize(
+    ("argument", "way_out"),
+    [
+        ("trainer.precision=16-mixed", "trainer.precision=bf16-mixed"),
+        ("trainer.accelerator=gpu", "trainer.accelerator=auto"),
+        ("trainer=gpu", "trainer.accelerator=auto"),
+    ],
+)
+def test_what_needs_a_gpu_says_so_where_there_is_none(command, argument, way_out):
+    code, _, said = command("train", "data=300w_lp", "data.root=no_data", argument)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert way_out in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        (["backbone=vit", "image_size=65"], "a multiple of 16, such as 64"),
+        (["backbone=convnext", "image_size=8"], "image_size=8"),
+    ],
+)
+def test_an_image_that_does_not_fit_the_backbone_is_told_before_data_are_read(command, arguments, way_out):
+    code, _, said = command("train", "data=300w_lp", "data.root=no_data", *arguments)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert way_out in line
+
+
+def test_people_that_do_not_fill_a_batch_are_told_before_training(command, small_set, tmp_path):
+    code, _, said = command("train", *embedded(small_set, tmp_path), "data.identities_per_batch=500")
+    assert code == 1
+    assert "set data.identities_per_batch lower" in said.splitlines()[-1]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_shares_of_photographs_leave_some_to_train_on(command, small_set, tmp_path):
+    shares = ["data.split.val_share=0.5", "data.split.test_share=0.5"]
+    code, _, said = command("train", "data=300w_lp", f"data.root={photographs(small_set, tmp_path)}", *shares)
+    assert code == 1
+    assert "data.split.val_share=0.5" in said.splitlines()[-1]
+
+
 def test_a_key_that_its_target_does_not_take_is_named():
     with pytest.raises(ConfigError, match="colour"):
         build(composed("+loss.colour=red").loss)
+
+
+@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"margin": -0.1}, {"slope": -1.0}])
+def test_a_ranking_loss_refuses_to_reward_a_wrong_order(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RankMSE(**wrong)
+    with pytest.raises(ValueError, match="share"):
+        BalancedRankMSE(share=-1.0)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from rankpose.data.crop import View
+from rankpose.errors import ConfigError
 from rankpose.pose import flip_pose, turn_pose
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
@@ -47,6 +48,10 @@ class Views:
         turn_p: float = 1.0,
         flip_p: float = 0.0,
     ) -> None:
+        if isinstance(scale, int | float) or len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f"augment.views.scale={scale}: must be a range [LEAST, MOST] above 0.")
+        for name, share in (("zoom_p", zoom_p), ("turn_p", turn_p), ("flip_p", flip_p)):
+            _check_probability(f"augment.views.{name}", share)
         self.scale = (float(scale[0]), float(scale[1]))
         self.enlarge, self.zoom, self.zoom_p = enlarge, zoom, zoom_p
         self.turn_deg, self.turn_p, self.flip_p = turn_deg, turn_p, flip_p
@@ -72,6 +77,11 @@ class Views:
         shift = image.uniform(-room, room, size=2)
         turn = image.uniform(-self.turn_deg, self.turn_deg) if image.random() < self.turn_p else 0.0
         return View(scale, zoom, (float(shift[0]), float(shift[1])), float(turn), bool(flip))
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name}={value}: is a probability, from 0 to 1.")
 
 
 def follow_pose(pose_deg: np.ndarray, views: Sequence[View]) -> np.ndarray:
@@ -110,6 +120,7 @@ class SurroundingsSwap:
     """
 
     def __init__(self, p: float = 0.5, grow: tuple[float, float] = (0.95, 1.2), soft: float = 0.02) -> None:
+        _check_probability("augment.surroundings.p", p)
         self.p, self.grow, self.soft = p, (float(grow[0]), float(grow[1])), soft
 
     def __call__(self, images: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

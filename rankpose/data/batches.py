@@ -144,6 +144,8 @@ def make_loader(
         processes: that train on this machine, each with a loader of its own.
     """
     workers = default_workers(processes) if num_workers is None else num_workers
+    if workers < 0:
+        raise ConfigError(f"num_workers={workers}: must be at least 0, or null.")
     gpu = torch.cuda.is_available()
     # batch_size=None: the sampler gives whole batches and the dataset answers with them
     return DataLoader(
@@ -163,6 +165,8 @@ def every_image(
     dataset: TestCrops, batch_size: int = 128, num_workers: int | None = None, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
     """A loader of every image of a set in order, as in testing; see `EveryImage`."""
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: must be at least 1.")
     return make_loader(dataset, EveryImage(len(dataset), batch_size, rank, world_size), num_workers, world_size)
 
 

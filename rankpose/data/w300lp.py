@@ -26,7 +26,7 @@ import numpy as np
 from rankpose.data.annotation import read_annotated
 from rankpose.data.index import read_indexed, survey
 from rankpose.data.record import Layout, Records, Splits, not_found
-from rankpose.errors import DatasetError
+from rankpose.errors import ConfigError, DatasetError
 
 NAME = "300W-LP"
 HOW = (
@@ -109,6 +109,11 @@ def split_by_photograph(records: Records, val_share: float = 0.02, test_share: f
     Raises:
         DatasetError: fewer than three photographs.
     """
+    for name, share in (("val_share", val_share), ("test_share", test_share)):
+        if not 0 < share < 1 or val_share + test_share >= 1:
+            raise ConfigError(
+                f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
+            )
     photographs = np.array([photograph_of(name) for name in records.identity_names])
     drawn = sorted(set(photographs), key=lambda name: (zlib.crc32(name.encode()), name))
     if len(drawn) < 3:

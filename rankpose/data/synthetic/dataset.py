@@ -6,6 +6,7 @@ from pathlib import Path
 from rankpose.data.record import Records
 from rankpose.data.synthetic.write import ensure_synthetic
 from rankpose.data.w300lp import read_300w_lp
+from rankpose.errors import ConfigError
 
 NAME = "rendered heads"
 
@@ -32,6 +33,11 @@ def read_synthetic(
     Raises:
         RankPoseError: the folder holds a set with other settings, the disk is full, or a file cannot be used.
     """
+    if min(train_identities, val_identities, test_identities, images_per_identity) < 1 or seed < 0:
+        raise ConfigError(
+            f"data.reader: {train_identities}, {val_identities} and {test_identities} identities with "
+            f"{images_per_identity} images, seed {seed}: numbers must be at least 1, the seed at least 0."
+        )
     parts = {"train": train_identities, "val": val_identities, "test": test_identities}
     ensure_synthetic(Path(root), parts, images_per_identity=images_per_identity, seed=seed)
     return replace(read_300w_lp(root, max_angle=max_angle, strict=strict), dataset=NAME)

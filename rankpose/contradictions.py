@@ -1,0 +1,108 @@
+"""Which settings contradict each other, or the machine? What no part of a run sees alone, told before data are read."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from rankpose.data.datamodule import PoseDataModule
+from rankpose.errors import ConfigError
+from rankpose.metrics import pose_scores
+from rankpose.task import PoseTask
+
+log = logging.getLogger(__name__)
+
+Settings = Mapping[str, Any]
+"""A part of the configuration, plain."""
+
+
+def check(task: PoseTask, data: PoseDataModule, trainer: Settings, schedule: Settings, callbacks: Settings) -> None:
+    """Raises `ConfigError`, naming the key and the way out.
+
+    Args:
+        task, data: as they are about to be used.
+        trainer, schedule, callbacks: as the configuration has them.
+    """
+    if task.loss.needs_pairs and data.images_per_identity < 2:
+        raise ConfigError(
+            f"data.images_per_identity={data.images_per_identity}: a ranking loss needs two images of a person in a "
+            "batch. Set data.images_per_identity=2, or loss=mse."
+        )
+    _check_size(task.net.backbone, data.size)
+    _check_length(trainer, schedule)
+    _check_device(trainer)
+    _check_monitors(callbacks)
+
+
+def _check_size(backbone: Any, size: int) -> None:
+    """A backbone may need more pixels than there are, or cut some off in silence."""
+    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    side = patch[0] if isinstance(patch, tuple) else patch
+    if isinstance(side, int) and size % side:
+        raise ConfigError(
+            f"image_size={size}: the backbone sees patches of {side} pixels. Set image_size to a multiple of {side}, "
+            f"such as {max(1, round(size / side)) * side}."
+        )
+    training = backbone.training
+    try:
+        with torch.inference_mode():
+            backbone.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"image_size={size}: the backbone cannot take images of this size ({reason}).") from error
+    finally:
+        backbone.train(training)
+
+
+def _check_length(trainer: Settings, schedule: Settings) -> None:
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    for name, value in (("max_epochs", epochs), ("max_steps", steps)):
+        if value is not None and value != -1 and value < 1:
+            raise ConfigError(f"trainer.{name}={value}: must be at least 1, or -1 for no limit.")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "log_every_n_steps", "num_nodes"):
+        if trainer.get(name) is not None and trainer[name] < 1:
+            raise ConfigError(f"trainer.{name}={trainer[name]}: must be at least 1.")
+    if (trainer.get("gradient_clip_val") or 0) < 0:
+        raise ConfigError(f"trainer.gradient_clip_val={trainer['gradient_clip_val']}: must be above 0, or null.")
+    if epochs in (None, -1) and steps == -1 and trainer.get("max_time") is None:
+        raise ConfigError(
+            "trainer.max_epochs=-1 and trainer.max_steps=-1: training would never end. Set one of them above 0."
+        )
+    if isinstance(schedule.get("epochs"), int) and isinstance(epochs, int) and 0 < epochs < schedule["epochs"]:
+        log.warning(
+            "schedule.epochs=%d is longer than trainer.max_epochs=%d: the learning rate stops on its way down",
+            *(schedule["epochs"], epochs),
+        )
+
+
+def _check_device(trainer: Settings) -> None:
+    accelerator, devices = trainer.get("accelerator", "auto"), trainer.get("devices", 1)
+    gpus = torch.cuda.device_count()
+    if accelerator in ("gpu", "cuda") and not gpus and not (accelerator == "gpu" and torch.backends.mps.is_available()):
+        raise ConfigError(f"trainer.accelerator={accelerator}: there is no GPU. Set trainer.accelerator=auto.")
+    on_gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
+    if on_gpu and isinstance(devices, int) and devices > gpus > 0:
+        raise ConfigError(f"trainer.devices={devices}: there are {gpus} GPUs here. Set {gpus} at most.")
+    if (isinstance(devices, int) and devices < (-1 if on_gpu else 1)) or devices == 0:
+        raise ConfigError(f"trainer.devices={devices}: must be at least 1.")
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpus and not torch.backends.mps.is_available())
+    if on_cpu and trainer.get("sync_batchnorm"):
+        raise ConfigError("trainer.sync_batchnorm=true: is for GPUs. Set trainer.sync_batchnorm=false.")
+    precision = str(trainer.get("precision", "32-true"))
+    if on_cpu and precision in ("16", "16-mixed", "16-true"):
+        raise ConfigError(
+            f"trainer.precision={precision}: half precision is for GPUs. Set trainer.precision=bf16-mixed or 32-true."
+        )
+
+
+def _check_monitors(callbacks: Settings) -> None:
+    """A metric that nobody logs would be missed after the first epoch."""
+    none = torch.zeros(2, 3)
+    known = [f"val/{name}" for name in pose_scores(none, none, torch.zeros(2, dtype=torch.long))]
+    for name, callback in callbacks.items():
+        monitor = callback.get("monitor") if isinstance(callback, Mapping) else None
+        if monitor is not None and not monitor.startswith("train/") and monitor not in known:
+            raise ConfigError(
+                f"callbacks.{name}.monitor={monitor}: is never logged. Validation logs {', '.join(known)}."
+            )
