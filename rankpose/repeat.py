@@ -1,0 +1,191 @@
+"""How is a run repeated? `python -m rankpose.train repeat=RUN [KEY=VALUE...]`.
+
+The command line becomes that of RUN with the new arguments behind it, so that Hydra composes both alike: a key, a
+choice of a group, a sweep. What `conf/` says by now may differ from what it said then, so the result is compared with
+RUN's `config.yaml`, and where it differs by anything that was not asked for, what stands there counts.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from rankpose import run_record
+from rankpose.configuration import composed, plain
+from rankpose.data.record import Records
+from rankpose.errors import ConfigError, DatasetError
+from rankpose.run_directory import shown
+
+log = logging.getLogger(__name__)
+
+KEY = "repeat"
+_OF_ONE_RUN = (KEY, "ckpt_path", "run_dir")
+"""Keys that say where a run is and how it goes on: a repetition has its own."""
+_NOT_WHICH_DATA = (
+    *("root", "num_workers", "eval_batch_size", "augment", "size", "test_scale"),
+    *("identities_per_batch", "images_per_identity", "draws_per_identity", "pairs"),
+)
+"""Keys of the data that change no record."""
+
+
+def with_recorded_overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line with that of the run named by `repeat=RUN` before it.
+
+    A group that is chosen anew drops what RUN set below it: `loss=mse` drops `loss.weight=3`.
+
+    Raises:
+        ConfigError: no such run, or one without its files.
+    """
+    named = [argument.partition("=")[2] for argument in arguments if argument.partition("=")[0] == KEY]
+    if not named or named[-1] in ("", "null"):
+        return list(arguments)
+    run = _run(named[-1])
+    chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    kept = [given for given in run_record.read(run)["overrides"] if not _below(_key(given), chosen)]
+    return [*kept, *arguments]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _below(key: str, groups: set[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """What a run records of its command line: all that a repetition needs."""
+    return [given for given in overrides if _key(given) not in _OF_ONE_RUN]
+
+
+def _run(name: str) -> Path:
+    run = Path(name)
+    if not run.is_dir():
+        raise ConfigError(f"repeat={name}: no such folder; give that of a run, such as runs/DATE/TIME.")
+    for file in ("config.yaml", run_record.FILE):
+        if not (run / file).is_file():
+            raise ConfigError(f"repeat={name}: holds no {file}; every run of rankpose.train that began has one.")
+    return run
+
+
+class Repeated:
+    """A run that is repeated, or none.
+
+    Args:
+        name: the folder of the run; None for a run that repeats none.
+    """
+
+    def __init__(self, name: str | None) -> None:
+        self.run = None if name is None else _run(name)
+        self.record = {} if self.run is None else run_record.read(self.run)
+
+    def restore(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Makes `config` that of the run in all that the new arguments leave alone, and takes the key `repeat` out.
+
+        Args:
+            config: composed from the run's arguments and the new ones.
+            overrides: both, as `with_recorded_overrides` gives them.
+
+        Raises:
+            ConfigError: the run's `config.yaml` cannot be read.
+        """
+        with open_dict(config):
+            config.pop(KEY, None)
+        if self.run is None:
+            return
+        recorded = dict(_leaves(_load(self.run / "config.yaml")))
+        # what the run's own arguments give today: the rest of the difference was asked for
+        own = self.record["overrides"]
+        today_config = composed("train", [*own, f"run_dir={recorded['run_dir']}", "ckpt_path=null"])
+        today = dict(_leaves(plain(today_config)))
+        raw_then = dict(_leaves(OmegaConf.to_container(today_config, resolve=False)))
+        raw_now = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
+        changed = []
+        for key, value in recorded.items():
+            untouched = raw_then.get(key, _ABSENT) == raw_now.get(key, _ABSENT)
+            if key.split(".")[0] in _OF_ONE_RUN or not untouched or today.get(key, _ABSENT) == value:
+                continue
+            if key not in today and _below(key, {_key(given) for given in overrides if given not in own}):
+                continue
+            OmegaConf.update(config, key, value, force_add=True)
+            changed.append(key)
+        new = [key for key in today if key not in recorded and key.split(".")[0] not in _OF_ONE_RUN]
+        if changed:
+            log.warning("as in %s, though conf/ or this machine says otherwise: %s", shown(self.run), _some(changed))
+        if new:
+            log.warning("keys that %s had not are as conf/ says: %s", shown(self.run), _some(new))
+
+    def check_data(self, config: DictConfig, parts: Mapping[str, Records]) -> None:
+        """Raises where the data are not those of the run, unless others were asked for.
+
+        Args:
+            config: of the repetition.
+            parts: its records, by the name of the part.
+
+        Raises:
+            DatasetError: names the run and the folder of the data.
+        """
+        if self.run is None or run_record.data_digest(parts) == self.record["data"]["digest"]:
+            return
+        then, now = (_which_data(content) for content in (_load(self.run / "config.yaml"), plain(config)))
+        if then == now:
+            raise DatasetError(
+                f"repeat={shown(self.run)}: the data in {config.data.packed or config.data.root} are not those of that "
+                "run: names, poses, boxes or identities differ. Restore them, or train anew without repeat."
+            )
+        differing = [f"data.{key}" for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
+        log.warning("other data than in %s, as asked for: %s differs", shown(self.run), _some(differing))
+
+    def warn(self) -> None:
+        """One line each for code, packages and processor that differ from the run's."""
+        if self.run is None:
+            return
+        code, _ = run_record.code_state()
+        then = self.record["rankpose"]
+        if code["commit"] != then["commit"]:
+            log.warning("the code was at git commit %s then, is at %s now", then["commit"], code["commit"])
+        if code["changed"] or then["changed"]:
+            when = "then and now" if code["changed"] and then["changed"] else "now" if code["changed"] else "then"
+            log.warning("the code has changes that are in no git commit: %s", when)
+        packages = run_record.versions()
+        for name, version in self.record["versions"].items():
+            if packages.get(name) != version:
+                log.warning("%s was %s then, is %s now", name, version, packages.get(name, "missing"))
+        machine = run_record.machine()
+        for name in ("cpu", "gpus"):
+            if machine[name] != self.record["machine"][name]:
+                log.warning(
+                    "%s: %s then, %s now", name, self.record["machine"][name] or "none", machine[name] or "none"
+                )
+
+
+_ABSENT = object()
+
+
+def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config["data"].items() if key not in _NOT_WHICH_DATA}
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        if not isinstance(content, dict) or "run_dir" not in content:
+            raise ValueError("it has no run_dir")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is not the configuration of a run ({' '.join(str(error).split())}).") from error
+    return {str(key): value for key, value in content.items()}
+
+
+def _some(keys: Sequence[str], most: int = 5) -> str:
+    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
