@@ -1,0 +1,100 @@
+"""What was this run told, and is it one of a sweep? Names for places where many runs stand side by side.
+
+A run of a sweep is named by what differs within the sweep, a single run by its main choices; both end with the seed.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+MAIN = ("experiment", "data", "backbone", "representation", "loss")
+"""Groups whose choices name a single run."""
+_PLACES = (
+    *("seed", "run_dir", "ckpt_path", "repeat", "logger", "callbacks", "launcher", "hydra", "roots"),
+    *("data.root", "data.packed", "data.num_workers", "data.eval_batch_size"),
+)
+"""Keys that say where, how often and with what display a run ran, not what it was."""
+_LONGEST = 120
+"""Letters of a name; W&B takes 128."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The command line of one run, taken apart."""
+
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """Group to choice, for groups with a choice: `loss` to `rank_mse`."""
+    overrides: Sequence[str] = ()
+    """`KEY=VALUE`, of a sweep those of this run."""
+    sweep: Path | None = None
+    """The sweep's folder; None for a single run."""
+
+    @property
+    def group(self) -> str | None:
+        """The sweep's name: that of its folder, with the date where the folder is named by a time."""
+        if self.sweep is None:
+            return None
+        parts = self.sweep.resolve().parts
+        return " ".join(parts[-2:] if re.fullmatch(r"\d\d-\d\d-\d\d", parts[-1]) else parts[-1:])
+
+    @property
+    def variant(self) -> str:
+        """What the run is, seed aside: the same for runs that differ by their seed alone."""
+        told = [override for override in self.overrides if not _is_place(override)]
+        if self.sweep is not None:
+            common = _common(self.sweep)
+            differing = [override for override in told if override not in common]
+            if differing:
+                return _cut(" ".join(differing))
+        chosen = [self.choices[group] for group in MAIN if group in self.choices]
+        return _cut(" ".join([*chosen, *(override for override in told if _key(override) not in self.choices)]))
+
+    def name(self, seed: int) -> str:
+        """Of the run, as lists show it."""
+        return f"{self.variant} seed={seed}".strip()
+
+
+def current_job() -> Job:
+    """The run that Hydra has started in this process; an empty `Job` outside of Hydra."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized():
+        return Job()
+    hydra = HydraConfig.get()
+    groups = {
+        group: choice
+        for group, choice in hydra.runtime.choices.items()
+        if choice is not None and not group.startswith("hydra/")
+    }
+    sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+    return Job(groups, tuple(hydra.overrides.task), sweep)
+
+
+def _common(sweep: Path) -> set[str]:
+    """Overrides that all runs of a sweep have alike, where the sweep's folder can be seen from here."""
+    try:
+        hydra = OmegaConf.load(sweep / "multirun.yaml").hydra
+        told = list(hydra.overrides.task)
+        params = OmegaConf.select(hydra, "sweeper.params") or {}
+        return {*told, *(f"{key}={value}" for key, value in params.items())}
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return set()  # other sweepers than Hydra's own write no such file
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _is_place(override: str) -> bool:
+    key = _key(override)
+    return any(key == place or key.startswith((f"{place}.", f"{place}/")) for place in _PLACES)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST - 12 else text[: _LONGEST - 15] + "..."

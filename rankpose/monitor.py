@@ -1,0 +1,153 @@
+"""What can be watched while a network trains? Callbacks that log its speed, its gradients and how it sees heads."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import FSDPStrategy
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from rankpose.data.crop_rules import RankPoseCrop
+from rankpose.errors import ConfigError
+from rankpose.evaluation import pose_table
+from rankpose.loggers import run_loggers
+from rankpose.pose import ANGLES
+from rankpose.report.tiles import NO_PICTURE, degrees, head_picture
+
+GIB = 2**30
+
+
+class TrainingSpeed(pl.Callback):
+    """Logs, every `trainer.log_every_n_steps` steps, what the steps since the last time were like.
+
+    `speed/images_per_s` of all processes together and `speed/waiting_share`, the share of time in [0, 1] in which this
+    process waited for data; validation and the writing of checkpoints between epochs do not count.
+    `speed/gpu_memory_gib`, the most that this process has allocated since it started, where there is a GPU.
+    `train/gradient_norm`, of the step itself, before clipping; not under FSDP, where no process holds the gradients.
+
+    Nothing is asked of a GPU between two logs, so that its queue never runs empty: over an interval the times are
+    right, over a single step they would be those of the queue. (Lightning's ThroughputMonitor waits for the GPU at each
+    step.)
+    """
+
+    def __init__(self) -> None:
+        self._restart(0)
+        self._norm: torch.Tensor | None = None
+
+    def _restart(self, step: int) -> None:
+        self._images, self._waited, self._worked, self._logged = 0, 0.0, 0.0, step
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restart(trainer.global_step)
+        self._since = time.perf_counter()  # a run that goes on in the middle of an epoch does not start one
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._since = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        now = time.perf_counter()
+        self._waited += now - self._since
+        self._since = now
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if _is_due(trainer, trainer.global_step + 1) and not isinstance(trainer.strategy, FSDPStrategy):
+            gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
+            self._norm = get_total_norm(gradients).detach()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._images += len(batch["image"])
+        step = trainer.global_step
+        due = _is_due(trainer, step) and step != self._logged
+        # whatever is read off the GPU is read before the clock, so that the interval's work is in the interval
+        values = {} if self._norm is None or not due else {"train/gradient_norm": float(self._norm)}
+        now = time.perf_counter()
+        self._worked += now - self._since
+        self._since = now
+        if not due:
+            return
+        spent = self._waited + self._worked
+        values["speed/images_per_s"] = self._images * trainer.world_size / spent
+        values["speed/waiting_share"] = self._waited / spent
+        device = trainer.strategy.root_device
+        if device.type == "cuda":
+            values["speed/gpu_memory_gib"] = torch.cuda.max_memory_allocated(device) / GIB
+        for logger in trainer.loggers:
+            # the step under which Lightning logs this batch's losses
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step - 1)
+        self._norm = None
+        self._restart(step)
+
+
+def _is_due(trainer: pl.Trainer, step: int) -> bool:
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and step % every == 0
+
+
+class ValidationPictures(pl.Callback):
+    """Sends a few validation images with true and predicted axes to W&B as `val/heads`, the same ones each time.
+
+    They are spread evenly over the yaw of the validation set. Without W&B nothing is drawn.
+
+    Args:
+        every: with every n-th validation.
+        images: how many.
+        size: side of a picture, pixels.
+    """
+
+    def __init__(self, every: int = 1, images: int = 8, size: int = 192) -> None:
+        for name, value in (("every", every), ("images", images), ("size", size)):
+            if value < 1:
+                raise ConfigError(f"callbacks.pictures.{name}={value}: must be at least 1.")
+        self.every, self.images, self.size = every, images, size
+        self._validations = 0
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not run_loggers(trainer.loggers):
+            return
+        self._validations += 1
+        if (self._validations - 1) % self.every:
+            return
+        scores = pl_module.val_scores
+        with scores.sync_context(should_sync=trainer.world_size > 1):
+            table = {name: column.cpu() for name, column in scores.table().items()}
+        if not trainer.is_global_zero:
+            return
+        records = trainer.datamodule.records("val")  # type: ignore[attr-defined]
+        rows = np.flatnonzero(np.isin(table["index"].numpy(), spread(records.pose[:, 0], self.images)))
+        shown = records.select(table["index"].numpy()[rows])
+        poses = pose_table(table["prediction"][rows], shown, RankPoseCrop(trainer.datamodule.test_scale))  # type: ignore[attr-defined]
+        drawn = [(_picture(row, self.size), _caption(row)) for row in poses.to_dict("records")]
+        for logger in run_loggers(trainer.loggers):
+            logger.log_pictures("val/heads", drawn, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
+
+
+def spread(yaw: Any, count: int) -> np.ndarray:
+    """Rows at equal steps through the order by yaw. (N,) degrees to at most `count` rows."""
+    order = np.argsort(np.asarray(yaw), kind="stable")
+    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
+
+
+def _picture(row: dict[Any, Any], size: int) -> np.ndarray:
+    drawn = head_picture(row, size)
+    return np.full((size, size, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
+
+
+def _caption(row: dict[Any, Any]) -> str:
+    angles = ", ".join(f"{angle} {degrees(row[angle])} / {degrees(row[f'{angle}_pred'])}" for angle in ANGLES)
+    return f"{row['name']}: off by {degrees(row['geodesic'])}° (true / predicted: {angles})"
