@@ -16,6 +16,8 @@ def one_cycle(optimizer: Optimizer, total_steps: int, epoch_steps: int, warmup: 
 
 def cosine_restarts(optimizer: Optimizer, total_steps: int, epoch_steps: int, epochs: int = 10) -> LRScheduler:
     """The published schedule: a cosine from the learning rate to zero that starts again every `epochs` epochs."""
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs} must be at least 1")
     return CosineAnnealingWarmRestarts(optimizer, T_0=max(1, epochs * epoch_steps))
 
 

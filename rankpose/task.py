@@ -1,18 +1,27 @@
 """What one step is: the LightningModule."""
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rankpose.errors import ConfigError
 from rankpose.losses import PoseLoss
 from rankpose.metrics import PoseScores, angle_error
 from rankpose.models import PoseNet
+from rankpose.models.sharding import shard
 from rankpose.pose import PoseOutput
 from rankpose.schedules import Schedule
+
+log = logging.getLogger(__name__)
+
+LrScaling = Literal["none", "linear", "sqrt"]
 
 
 class PoseTest(pl.LightningModule):
@@ -54,6 +63,12 @@ class PoseTask(PoseTest):
         optimizer: parameter groups, which bring their weight decay along, to an optimizer.
         schedule: see `rankpose.schedules`.
         weight_decay: of all weights but biases and normalisation.
+        lr_scaling: `none` takes the optimizer's learning rate as it is. Else it counts for steps of
+            `lr_reference_batch` images and is multiplied by `images a step / lr_reference_batch` (`linear`: Goyal et
+            al., Accurate, Large Minibatch SGD, 2017) or its square root (`sqrt`, for Adam: Malladi, Lyu, Panigrahi,
+            Arora: On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, NeurIPS 2022). Images a step are
+            those of all processes and accumulated batches.
+        lr_reference_batch: images.
         config: what it takes to build this task again; goes into checkpoints.
     """
 
@@ -64,21 +79,59 @@ class PoseTask(PoseTest):
         optimizer: Callable[[Any], Optimizer],
         schedule: Schedule,
         weight_decay: float = 0.0,
+        lr_scaling: LrScaling = "none",
+        lr_reference_batch: int = 64,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(net)
+        if lr_scaling not in get_args(LrScaling):
+            raise ConfigError(f"lr_scaling={lr_scaling}: is not one of {', '.join(get_args(LrScaling))}.")
+        if lr_reference_batch < 1:
+            raise ConfigError(f"lr_reference_batch={lr_reference_batch}: a number of images, at least 1.")
+        self.lr_scaling, self.lr_reference_batch = lr_scaling, lr_reference_batch
         self.loss = loss
         self.make_optimizer, self.make_schedule, self.weight_decay = optimizer, schedule, weight_decay
+        self._check_optimizer()
         self.config = dict(config or {})
         self.val_scores = PoseScores()
+
+    def _check_optimizer(self) -> None:
+        """Has optimizer and schedule refuse now what they would refuse as training begins."""
+        if not isinstance(self.weight_decay, int | float) or self.weight_decay < 0:
+            raise ConfigError(f"weight_decay={self.weight_decay}: must be a number, not negative.")
+        try:
+            optimizer = self.make_optimizer([nn.Parameter(torch.zeros(1))])
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimizer: {error}.") from error
+        if not optimizer.param_groups[0]["lr"] > 0:
+            raise ConfigError(f"optimizer.lr={optimizer.param_groups[0]['lr']}: must be above 0.")
+        try:
+            self.make_schedule(optimizer, 100, 10)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"schedule: {error}.") from error
+
+    def configure_model(self) -> None:
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            assert self.device_mesh is not None
+            assert isinstance(self.net, PoseNet)
+            shard(self.net, self.device_mesh, str(self.trainer.precision))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         pose = self(batch["image"]).pose
         terms = self.loss(pose, batch["pose"], batch["identity"])
-        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=len(pose))
-        mae = angle_error(pose.detach(), batch["pose"]).mean()
-        self.log("train/mae", mae, prog_bar=True, batch_size=len(pose))
+        curves = {name: value.detach() for name, value in terms.items()}
+        curves["mae"] = angle_error(pose.detach(), batch["pose"]).mean()
+        for name, value in self._over_processes(curves).items():
+            self.log(f"train/{name}", value, prog_bar=name == "mae", batch_size=len(pose))
         return terms["loss"]
+
+    def _over_processes(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over processes where they are written down; elsewhere nobody sees them, and waiting takes time."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set, but not declared
+        if self.trainer.world_size == 1 or (self.trainer.global_step + 1) % every:
+            return scalars
+        means = self.trainer.strategy.reduce(torch.stack(list(scalars.values())), reduce_op="mean")
+        return dict(zip(scalars, means, strict=True))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self._score(self.val_scores, batch)
@@ -91,9 +144,29 @@ class PoseTask(PoseTest):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(param_groups_weight_decay(self.net, self.weight_decay))
+        self._scale_learning_rate(optimizer)
         total_steps, epoch_steps = self._steps()
         schedule = self.make_schedule(optimizer, total_steps, epoch_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _scale_learning_rate(self, optimizer: Optimizer) -> None:
+        trainer = self.trainer
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        if not hasattr(datamodule, "images_per_batch"):
+            if self.lr_scaling != "none":
+                raise ConfigError(f"lr_scaling={self.lr_scaling}: the data do not say how many images a batch has.")
+            return
+        batch, processes, batches = datamodule.images_per_batch, trainer.world_size, trainer.accumulate_grad_batches
+        images = batch * processes * batches
+        ratio = images / self.lr_reference_batch
+        factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[self.lr_scaling]
+        for group in optimizer.param_groups:
+            group["lr"] *= factor
+        rates = ", ".join(sorted({f"{group['lr']:g}" for group in optimizer.param_groups}))
+        if trainer.is_global_zero:
+            made_of = f"{batch} a batch, processes: {processes}, batches a step: {batches}"
+            how = "as given" if self.lr_scaling == "none" else f"the given one x {factor:g}, {self.lr_scaling}"
+            log.info("a step has %d images (%s); learning rate %s (%s)", images, made_of, rates, how)
 
     def _steps(self) -> tuple[int, int]:
         """Optimizer steps of the run and of an epoch.

@@ -74,8 +74,12 @@ class _Cosine(Representation):
         weight = weight - weight.mean(dim=1, keepdim=True)
         self.weight = nn.Parameter(torch.linalg.qr(weight.T).Q.T.contiguous())
 
+    shortest = 1e-3
+    """Features are divided by their length, but by no less than this: where all are zero, as after a ReLU that lets
+    nothing through, the derivative would be so large that float16 training skipped every step with such an image."""
+
     def raw(self, features: Tensor) -> Tensor:
-        return F.normalize(features, dim=-1) @ F.normalize(self.weight, dim=-1).T
+        return F.normalize(features, dim=-1, eps=self.shortest) @ F.normalize(self.weight, dim=-1).T
 
 
 class VectorProjection(_Cosine):
