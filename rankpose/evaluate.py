@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,17 +11,18 @@ from typing import Any
 import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rankpose.configuration import CONFIG_DIR, build, quiet_libraries
+from rankpose.configuration import build, check_own_keys, entry_point, quiet_libraries
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.evaluation import Evaluation, differences, evaluate
+from rankpose.evaluation import Evaluation, ModelDifference, differences, evaluate
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report
@@ -125,6 +126,46 @@ def make_test(config: DictConfig, choice: str) -> Test:
     return Test(config, choice, protocol, build(config.predictor))
 
 
+@dataclass(frozen=True)
+class AfterTraining:
+    """A protocol that a run is tested under once it is trained; its data are read before."""
+
+    config: DictConfig
+    protocol: Protocol
+    records: Records
+
+    def leave_report(self, checkpoint: Path) -> None:
+        """What `python -m rankpose.evaluate checkpoint=CHECKPOINT protocol=NAME` does."""
+        config = self.config.copy()
+        config.checkpoint = str(checkpoint)
+        test = make_test(config, "checkpoint")
+        report([test], test.evaluations(self.records), _default_place([test]))
+
+
+def after_training(protocols: Sequence[str], roots: Mapping[str, str], num_workers: int | None) -> list[AfterTraining]:
+    """Reads the data of protocols, so that what is missing is told before hours of training.
+
+    Args:
+        protocols: choices of `protocol`.
+        roots: where data sets lie, as the configuration's `roots`.
+        num_workers: loader processes.
+
+    Raises:
+        RankPoseError: no such protocol, or data that are missing.
+    """
+    found = []
+    for name in protocols:
+        given = [f"++roots.{key}={path}" for key, path in roots.items()]
+        try:
+            config = hydra.compose("evaluate", [f"protocol={name}", *given])
+        except MissingConfigException as error:
+            raise ConfigError(f"protocols: no protocol {name}; there are {', '.join(error.options or [])}.") from error
+        config.num_workers = num_workers
+        protocol: Protocol = build(config.protocol)
+        found.append(AfterTraining(config, protocol, protocol.records()))
+    return found
+
+
 def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Takes the keys that may have several values out of a command line.
 
@@ -188,11 +229,12 @@ _values: dict[str, list[str]] = {}
 """What the command line named of the keys in `SEVERAL`."""
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="evaluate")
+@entry_point("evaluate")
 @one_line_errors
 def run(config: DictConfig) -> None:
     """Models, protocols, tests, report."""
     quiet_libraries()
+    check_own_keys(config, "evaluate")
     sys.argv[1:] = _command_line  # what Lightning starts its other processes with
     tests = [make_test(*combination) for combination in combinations_of(config)]
     records: dict[str, Records] = {}
@@ -202,16 +244,22 @@ def run(config: DictConfig) -> None:
     evaluations = [found for test in tests for found in test.evaluations(records[test.protocol.name])]
     if not evaluations:  # another process of a distributed test reports
         return
-    compared = differences(evaluations)
     out = Path(config.out) if config.out else _default_place(tests)
+    compared = report(tests, evaluations, out)
+    if config.wandb:
+        _send(evaluations, compared, out)
+
+
+def report(tests: Sequence[Test], evaluations: Sequence[Evaluation], out: Path) -> list[ModelDifference]:
+    """Writes the page and the tables; gives the models' differences."""
+    compared = differences(evaluations)
     labels = {test.protocol.name: test.protocol.labels for test in tests if test.protocol.labels}
     notes = [f"Labels of {name}: {text}." for name, text in labels.items()]
     page = write_evaluation_report(
         out, evaluations, compared, notes=notes, config_text=OmegaConf.to_yaml(tests[0].config, resolve=True)
     )
-    if config.wandb:
-        _send(evaluations, compared, out)
     log.info("report: %s", shown(page))
+    return compared
 
 
 def _default_place(tests: Sequence[Test]) -> Path:

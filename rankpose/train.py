@@ -3,54 +3,72 @@
 import logging
 from pathlib import Path
 
-import hydra
 import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
-from rankpose import run_directory
-from rankpose.callbacks import Stopped
+from rankpose import grids, ray_launcher, run_directory, run_record, sweeps
+from rankpose.averaging import MovingAverage
 from rankpose.checkpoint import check_same_task
-from rankpose.configuration import CONFIG_DIR, build, plain, quiet_libraries
+from rankpose.configuration import build, check_own_keys, checked, entry_point, plain, quiet_libraries
+from rankpose.contradictions import check
+from rankpose.curves import gather_curves, lowest
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluate import after_training
 from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
-from rankpose.loggers import log_configuration, log_results
+from rankpose.job import current_job
+from rankpose.loggers import log_configuration, log_results, one_wandb_run
 from rankpose.models import PoseNet, build_backbone
+from rankpose.outcome import Pruned
+from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.results import leave_results
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)
+grids.register()
+ray_launcher.register()
 
 
 def make_task(config: DictConfig) -> PoseTask:
     """The network, its loss and its optimizer."""
-    net = PoseNet(build_backbone(**plain(config.backbone)), build(config.representation))
-    kept = {key: plain(config[key]) for key in ("backbone", "representation", "image_size", "test_scale")}
+    net = PoseNet(build_backbone(**plain(config.backbone)), build(config.representation), config.channels_last)
+    if config.compile:
+        net.compile()  # in its place: the names of the weights stay
+    kept = {key: plain(config[key]) for key in ("backbone", "representation", "image_size", "test_scale", "ema")}
     return PoseTask(
         net,
         build(config.loss),
         build(config.optimizer),
         build(config.schedule),
         weight_decay=config.weight_decay,
+        lr_scaling=config.lr_scaling,
+        lr_reference_batch=config.lr_reference_batch,
         config=kept,
     )
 
 
-def check(task: PoseTask, data: PoseDataModule) -> None:
-    """What no part can see alone."""
-    if task.loss.needs_pairs and data.images_per_identity < 2:
-        raise ConfigError(
-            f"data.images_per_identity={data.images_per_identity}: a ranking loss needs two images of a person in a "
-            "batch. Set data.images_per_identity=2, or loss=mse."
-        )
+def set_float32_matmul(precision: str) -> None:
+    """Decides how this process multiplies float32 matrices."""
+    known = ("highest", "high", "medium")
+    if precision not in known:
+        raise ConfigError(f"float32_matmul={precision}: is not one of {', '.join(known)}.")
+    torch.set_float32_matmul_precision(precision)
+
+
+def averaging(decay: float | None) -> list[pl.Callback]:
+    """The callback that averages weights, if any."""
+    return [] if decay is None else [MovingAverage(decay)]
 
 
 def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
     best = run / "checkpoints" / "best.ckpt"
-    if not best.exists():
+    if not trainer.strategy.broadcast(best.exists()):
         log.warning("the run ended before its first validation: its last state is kept as the best")
         trainer.save_checkpoint(best)
     (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False)
@@ -65,40 +83,72 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
         scores,
         title=f"RankPose on {records.dataset}",
         subtitle=f"{records.summary()}, none of them seen in training",
-        curves=run_directory.gather_curves(run),
+        curves=gather_curves(run),
         config_text=OmegaConf.to_yaml(config, resolve=True),
     )
-    log_results(trainer.loggers, predictions)
+    best_score = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    scores = dict(scores) | ({} if best_score is None else {"val/mae": best_score})
+    log_results(trainer.loggers, predictions, scores, best, plain(config), run_record.read(run))
 
 
-@hydra.main(version_base="1.3", config_path=CONFIG_DIR, config_name="train")
+@sweeps.reported
+@entry_point("train", with_recorded_overrides)
 @one_line_errors
-def main(config: DictConfig) -> None:
-    """Seed, data, task, trainer, fit, test."""
+@sweeps.recorded
+def main(config: DictConfig) -> float | None:
+    """Seed, data, task, trainer, fit, test; gives the best validation MAE, which a search makes small."""
     quiet_libraries()
-    with run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint):
+    overrides = own_overrides(HydraConfig.get().overrides.task)
+    run_directory.check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
+    with (
+        run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint),
+        run_directory.telling_no_room(run),
+        run_record.kept(run, overrides, config.seed, checkpoint) as record,
+        one_wandb_run(),
+    ):
+        repeated = Repeated(config.repeat)
+        repeated.restore(config, overrides)
+        check_own_keys(config, "train")
         OmegaConf.update(config, "run_dir", str(run))
+        if checkpoint is not None:
+            changes = run_directory.changes_on_resume(run, OmegaConf.to_yaml(config, resolve=True))
+            if run_directory.is_finished(run, changes, config.protocols):
+                log.info("%s is finished: nothing is left to do.", run_directory.shown(run))
+                return lowest(run, "val/mae")
+            log.info("going on from %s%s", run_directory.shown(checkpoint), "".join(f", {one}" for one in changes))
+        data = build(config.data)
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        data, task = build(config.data), make_task(config)
-        check(task, data)
+        set_float32_matmul(config.float32_matmul)
+        task = make_task(config)
+        check(task, data, *(checked(config[part]) for part in ("trainer", "schedule", "callbacks")))
         check_same_task(checkpoint, task.config)
         data.prepare_data()
+        further = after_training(config.protocols, config.roots, config.data.num_workers)
+        parts = {part: data.records(part) for part in ("train", "val", "test")}
+        repeated.check_data(config, parts)
+        data.batches_per_epoch()  # says so where the people do not fill a batch
         log.info("training on %s", data.records("train").summary())
         trainer = build(
             config.trainer,
-            callbacks=list(build(config.callbacks).values()),
+            callbacks=[*build(config.callbacks).values(), *averaging(config.ema)],
             logger=list(build(config.logger).values()),
         )
         if trainer.is_global_zero:
             write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-            log_configuration(trainer.loggers, plain(config))
+            record.begin(parts, trainer)
+            repeated.warn()
+            log_configuration(trainer.loggers, plain(config), current_job())
         try:
             trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
-        except Stopped as stopped:
-            log.info("%s", stopped.message)
-            log.info("go on: repeat the command with ckpt_path=%s/checkpoints/last.ckpt", run_directory.shown(run))
-            raise
+        except Pruned as pruned:
+            log.info("%s", pruned)
+            return pruned.best
         finish(config, trainer, task, data, run)
+        if trainer.is_global_zero:
+            for test in further:
+                test.leave_report(run / "checkpoints" / "best.ckpt")
+        best: Tensor | None = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        return None if best is None else float(best)
 
 
 if __name__ == "__main__":

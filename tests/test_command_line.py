@@ -1,11 +1,7 @@
 """The entry points as a user runs them: real processes, small sizes."""
 
-import re
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -36,61 +32,6 @@ def test_a_run_leaves_what_the_readme_says(trained):
 def test_the_same_seed_gives_the_same_metrics(small_set, trained, tmp_path):
     succeed(train(small_set, "hydra.run.dir=again", "data.num_workers=0", cwd=tmp_path))
     assert (tmp_path / "again" / "metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
-
-
-def test_a_stopped_run_goes_on_where_it_was(small_set, tmp_path):
-    """SIGTERM in the middle of an epoch, resume, and the metrics are those of the run that was left alone."""
-    longer = [part for part in SMALL if "max_epochs" not in part]
-    longer += ["data.draws_per_identity=40", "trainer.max_epochs=3", f"data.root={small_set}"]
-    succeed(run("train", *longer, "hydra.run.dir=whole", cwd=tmp_path))
-    command = [sys.executable, "-m", "rankpose.train", *longer]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen([*command, "hydra.run.dir=stopped"], cwd=tmp_path, **pipes) as process:
-        last = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
-        while not last.exists() and process.poll() is None:
-            time.sleep(0.05)
-        time.sleep(0.3)  # some batches into the second epoch
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGTERM, output[-3000:]
-    assert not (tmp_path / "stopped" / "metrics.json").exists()
-    step = int(re.search(r"at step (\d+)", output).group(1))
-    assert step % 120 != 0, "stopped between epochs: nothing was shown"
-    succeed(run("train", *longer, "ckpt_path=stopped/checkpoints/last.ckpt", cwd=tmp_path))
-    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
-    curves = [
-        pd.read_csv(tmp_path / name / "metrics.csv").set_index("step")["train/loss"].dropna()
-        for name in ("stopped", "whole")
-    ]
-    assert curves[0].equals(curves[1])
-    assert not list(tmp_path.glob("runs/*/*")), "resuming leaves no empty run behind"
-
-
-def test_two_processes_test_to_the_metrics_of_one(small_set, tmp_path):
-    devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
-    succeed(train(small_set, *devices, "hydra.run.dir=two", cwd=tmp_path))
-    assert (tmp_path / "two" / "report.html").exists()
-    arguments = ["checkpoint=two/checkpoints/best.ckpt", "protocol=synthetic", f"protocol.root={small_set}", "out=one"]
-    succeed(run("evaluate", *arguments, cwd=tmp_path))
-    (result,), two = metrics(tmp_path / "one")["results"], metrics(tmp_path / "two")
-    for name, value in two.items():
-        assert result["scores"][name.removeprefix("test/")] == pytest.approx(value, abs=1e-4), name
-    frames = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("one", "two")]
-    assert list(frames[0]["image"]) == list(frames[1]["image"])
-
-
-def test_multirun_gives_each_run_its_directory(small_set, tmp_path):
-    sweep = ["--multirun", "representation=euler,vector_angle", "loss=mse,rank_mse", "trainer.max_steps=2"]
-    succeed(run("train", *sweep, f"data.root={small_set}", *SMALL, "hydra.sweep.dir=sweep", cwd=tmp_path))
-    assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
-    assert len({(tmp_path / "sweep" / str(job) / "metrics.json").read_text() for job in range(4)}) == 4
-
-
-def test_wandb_offline_never_asks(small_set, tmp_path):
-    arguments = ["logger=default", "trainer.max_steps=2", "hydra.run.dir=run"]
-    process = succeed(train(small_set, *arguments, cwd=tmp_path, env={"HOME": str(tmp_path)}))
-    assert "wandb sync" in process.stderr + process.stdout
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
 
 
 def test_300w_lp_layout_with_a_real_image_beside_rendered_ones(small_set, real_data, tmp_path):
