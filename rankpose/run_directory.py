@@ -100,6 +100,10 @@ def _first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
+_STARTERS = (("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"), ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"))
+"""What starts all processes of a run at once, the variable by which it shows, and that of how many they are."""
+
+
 def check_agreed(given: bool) -> None:
     """Raises where torchrun or srun has started several processes and each would name a folder after its own time.
 
@@ -109,10 +113,7 @@ def check_agreed(given: bool) -> None:
     Raises:
         ConfigError: as said.
     """
-    for starter, mark, count in (
-        ("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"),
-        ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"),
-    ):
+    for starter, mark, count in _STARTERS:
         processes = os.environ.get(count, "1")
         if mark in os.environ and processes != "1" and not given:
             raise ConfigError(
@@ -171,7 +172,14 @@ def _under(key: str, groups: tuple[str, ...]) -> bool:
 
 
 def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> bool:
-    """Whether a run has been trained and tested, under these protocols as well, and is not asked to train longer."""
+    """Whether a run has been trained and tested, under these protocols as well, and is not asked to train longer.
+
+    A process that Lightning starts for a run on many devices is told no: it begins when the first one has decided to go
+    on, and has written the new configuration.
+    """
+    started_by_lightning = not any(mark in os.environ for _, mark, _ in _STARTERS)
+    if started_by_lightning and not _first_process():
+        return False
     results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
     longer = any(change.startswith(_LENGTH) for change in changes)
     return not longer and all((folder / "metrics.json").is_file() for folder in results)

@@ -35,7 +35,12 @@ Value = Any
 
 _TWICE = ("data.augment", "data.seed", "data.size", "data.test_scale")
 """Keys that repeat another key of the top level."""
-_PLACES = ("run_dir", "ckpt_path", "logger", "callbacks.progress", "data.root", "data.packed", "roots")
+_DISPLAY = ("progress", "speed", "pictures", "learning_rate", "last", "finite")
+"""Callbacks that show or save a run and change nothing of what it learns."""
+_PLACES = (
+    *("run_dir", "ckpt_path", "logger", "data.root", "data.packed", "roots"),
+    *(f"callbacks.{name}" for name in _DISPLAY),
+)
 _NOT_WHAT = ("seed", *_PLACES, "protocols", "data.num_workers", "data.eval_batch_size")
 """Keys that say where and how often a run ran, not what it was."""
 _OF_TRAINING = (

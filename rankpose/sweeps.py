@@ -8,8 +8,8 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose import hydra_plugin, outcome
 from rankpose.data.pool import usable_cores
@@ -99,6 +99,21 @@ def recorded(job: Job) -> Job:
         return _leave(folder, own, state="done", value=value)
 
     return wrapper
+
+
+@contextmanager
+def _alone(hydra: DictConfig) -> Iterator[None]:
+    """Has Lightning start further processes of a run, as for DDP, with the command of this run, not of the sweep."""
+    main: Any = sys.modules["__main__"]
+    kept = sys.argv[1:], main.__spec__, hydra.run.dir
+    # a launcher's own process was started as another module
+    sys.argv[1:], main.__spec__ = list(hydra.overrides.task), find_spec("rankpose.train")
+    with read_write(hydra):
+        hydra.run.dir = hydra.runtime.output_dir
+        try:
+            yield
+        finally:
+            sys.argv[1:], main.__spec__, hydra.run.dir = kept
 
 
 def _leave(folder: Path, own: Outcome, **changes: Any) -> float | None:

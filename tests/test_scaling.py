@@ -100,11 +100,11 @@ def whole(small_set, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two(small_set, tmp_path_factory):
-    """Two processes with half of it each, started by Lightning."""
+    """Two processes with half of it each, started by Lightning for a run of a sweep."""
     folder = tmp_path_factory.mktemp("two")
     arguments = [f"data.root={small_set}", *EXACT, f"data.identities_per_batch={PAIRS}", "trainer.devices=2"]
-    process = succeed(run("train", *arguments, "trainer=ddp", "hydra.run.dir=run", cwd=folder))
-    return SimpleNamespace(folder=folder, run=folder / "run", output=process.stdout + process.stderr)
+    process = succeed(run("train", "-m", *arguments, "trainer=ddp", "hydra.sweep.dir=sweep", cwd=folder))
+    return SimpleNamespace(folder=folder, run=folder / "sweep" / "0", output=process.stdout + process.stderr)
 
 
 @pytest.fixture(scope="module")
