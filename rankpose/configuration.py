@@ -84,9 +84,9 @@ def entry_point(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
                 _check_dashes(given)
+                wanted = given if rewrite is None else rewrite(given)
                 # Hydra's parser takes flags only before or after all other arguments
-                ordered = sorted(given, key=lambda argument: argument not in ("-m", "--multirun"))
-                rewritten[:] = ordered if rewrite is None else rewrite(ordered)
+                rewritten[:] = sorted(wanted, key=lambda argument: argument not in ("-m", "--multirun"))
                 sys.argv[1:] = rewritten
                 return run()
             except Exception as error:

@@ -83,7 +83,8 @@ def recorded(job: Job) -> Job:
         (folder / FAILURE).unlink(missing_ok=True)
         outcome.write(folder, own)
         try:
-            value = job(config)
+            with _alone(hydra):
+                value = job(config)
         except Exception as error:
             mistake = user_error(error)
             told = f"error: {mistake}" if mistake is not None else "".join(traceback.format_exception(error)).rstrip()
@@ -182,7 +183,8 @@ def _planned(config: DictConfig) -> int:
     # not by its class, of which there are two: Hydra executes the modules of its own plugins a second time
     if type(sweeper).__name__ != "BasicSweeper":
         return 0
-    overrides = parser.parse_overrides([f"{key}={value}" for key, value in config.hydra.sweeper.params.items()] + given)
+    swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = parser.parse_overrides(swept + given)
     return sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
 
 

@@ -55,6 +55,15 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 """Float32 sums in another order, over a run of 16 steps."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Networks so small compute in one; on a busy machine several would wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def composed(*overrides):
     with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
         return compose("train", [*overrides, "run_dir=RUN"])
@@ -179,7 +188,12 @@ def test_two_processes_with_half_of_the_weights_each_train_as_one(whole, sharded
 
 def test_two_processes_test_to_the_metrics_of_one(small_set, two):
     assert (two.run / "report.html").exists()
-    arguments = ["checkpoint=run/checkpoints/best.ckpt", "protocol=synthetic", f"protocol.root={small_set}", "out=one"]
+    arguments = [
+        f"checkpoint={two.run}/checkpoints/best.ckpt",
+        "protocol=synthetic",
+        f"protocol.root={small_set}",
+        "out=one",
+    ]
     succeed(run("evaluate", *arguments, cwd=two.folder))
     (result,), found = metrics(two.folder / "one")["results"], metrics(two.run)
     for name, value in found.items():
