@@ -501,11 +501,16 @@ def _baselines(groups: Sequence[RunCell], keys: Sequence[str], wanted: Mapping[s
 def _own_baseline(group: RunCell, fitting: Sequence[RunCell], wanted: Mapping[str, str], text: str) -> RunCell:
     if group in fitting:
         return group
-    alike = [
+    # what the baseline does not have, such as the weight of a term that it lacks, cannot tell it apart
+    differing = {
+        id(one): [k for k, v in one.values.items() if k not in wanted and v is not None and v != group.values[k]]
+        for one in fitting
+    }
+    alike = [one for one in fitting if not differing[id(one)]] or [
+        # where none is alike, the baseline's own settings below a named key may differ, such as its unit
         one
         for one in fitting
-        # what the baseline does not have, such as the weight of a term that it lacks, cannot tell it apart
-        if all(key in wanted or value is None or value == group.values[key] for key, value in one.values.items())
+        if all(any(key.startswith(f"{name}.") for name in wanted) for key in differing[id(one)])
     ]
     if len(alike) != 1:
         raise ConfigError(
