@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from commands import PEOPLE, succeed, train
+from hypothesis import settings
 
 from rankpose.data.synthetic.write import write_synthetic
+
+# a time limit an example would fail on a busy machine
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,138 @@
+"""What did `experiment=ablation` find? Prints the tables of docs/ablation.md and draws its figure.
+
+python -m benchmarks.ablation SWEEP --figure FILE
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from rankpose.errors import ConfigError, one_line_errors
+from rankpose.report.ablation import Ablation, Cell, Change, make_ablation
+from rankpose.runs import Run, Value, find_runs
+
+CONFIRM = "confirm"
+"""The part of the sweep that has seeds of its own."""
+FIGURES = (("held-out", "mae", 1), ("held-out", "pair_order", 100), ("aflw2000", "mae", 1))
+"""Test, score, and what it is multiplied by."""
+HEADS = ("MAE held out", "less mse", "pairs held out, %", "less mse", "MAE photographs", "less mse")
+_ASIDE = ("data.identities_per_batch", "data.draws_per_identity")
+_USUAL: Mapping[str, Value] = {
+    "data.images_per_identity": 2,
+    "data.pairs": "any",
+    "data.label_noise_deg": 0,
+    "loss.unit": "degrees",
+    "loss.squared": False,
+    "loss.slope": 0,
+}
+_LIMIT = 0.6
+"""Degrees either way that the figure shows."""
+
+
+def setting(cell: Cell) -> str:
+    """What a configuration has other than most, in few words."""
+    told = []
+    for key, value in cell.values.items():
+        if value is not None and key not in _ASIDE and value != _USUAL.get(key):
+            name = key.partition(".")[2]
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            told.append(f"{name}={text}" if name else text)
+    return " ".join(told)
+
+
+def pull(runs: Sequence[Run], cell: Cell) -> float:
+    """The gradient of the ranking term over that of the squared error, mean of the last quarter of a cell's runs."""
+    shares = []
+    for run in runs:
+        if all(run.config.get(key) == value for key, value in cell.values.items()):
+            curves = pd.read_csv(run.folder / "metrics.csv")
+            if "train/gradient_ratio" in curves:
+                ratio = curves["train/gradient_ratio"].dropna()
+                shares.append(float(ratio.tail(len(ratio) // 4).mean()))
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def said(change: Change | None, factor: float) -> str:
+    """A difference with its interval and the seeds that agree."""
+    if change is None:
+        return ""
+    found = change.difference
+    value, low, high = (f"{factor * number:+.2f}" for number in (found.value, found.low, found.high))
+    return f"{value} ({low} to {high}; {change.agreeing()}/{len(change.seeds)})"
+
+
+def table(ablation: Ablation, runs: Sequence[Run]) -> str:
+    """A row for each configuration, for Markdown; bold where the interval and all seeds are on one side."""
+    rows = []
+    for cell in ablation.cells:
+        row = [f"`{setting(cell)}`", f"{100 * pull(runs, cell):.0f} %"]
+        for test, score, factor in FIGURES:
+            spread, change = cell.scores[test][score], cell.changes.get(test, {}).get(score)
+            text = said(change, factor)
+            row += [f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"]
+            row += [f"**{text}**" if change is not None and change.sure() else text]
+        rows.append(row)
+    return pd.DataFrame(rows, columns=range(len(HEADS) + 2)).pipe(_markdown, ["setting", "pull", *HEADS])
+
+
+def _markdown(frame: pd.DataFrame, heads: Sequence[str]) -> str:
+    lines = [heads, ["---"] * len(heads), *frame.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+
+
+def draw(ablation: Ablation, path: Path) -> None:
+    """The differences in MAE with their intervals and single seeds; what lies outside is written at the edge."""
+    cells = [cell for cell in ablation.cells if cell.changes][::-1]
+    figure, axes = plt.subplots(1, 2, figsize=(12, 1 + 0.28 * len(cells)), sharey=True)
+    for axis, test, title in zip(axes, ("held-out", "aflw2000"), ("held-out people", "490 photographs"), strict=True):
+        for place, cell in enumerate(cells):
+            change = cell.changes[test]["mae"]
+            found = change.difference
+            colour = "tab:blue" if not change.sure() else ("tab:green" if found.value < 0 else "tab:red")
+            if abs(found.value) > _LIMIT:
+                axis.annotate(
+                    f"{found.value:+.1f}",
+                    (np.sign(found.value) * _LIMIT * 0.97, place),
+                    color=colour,
+                    ha="right" if found.value > 0 else "left",
+                    va="center",
+                )
+                continue
+            axis.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
+            axis.plot(found.value, place, "o", color=colour)
+            axis.plot(list(change.seeds.values()), [place] * len(change.seeds), "|", color="black", markersize=7)
+        axis.axvline(0, color="grey", linewidth=0.8)
+        axis.set(xlim=(-_LIMIT, _LIMIT), title=title, xlabel="MAE with ranking less MAE without, degrees")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(cells)), [setting(cell) for cell in cells], fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+@one_line_errors
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser.add_argument("sweep", type=Path, help="folder of `python -m rankpose.train -m experiment=ablation`")
+    parser.add_argument("--figure", type=Path, required=True, help="where the figure goes, as a PNG")
+    given = parser.parse_args()
+    parts = [path for path in sorted(given.sweep.iterdir()) if path.is_dir() and path.name != CONFIRM]
+    if not (given.sweep / CONFIRM).is_dir() or not parts:
+        raise ConfigError(f"{given.sweep}: is not the folder of a sweep of experiment=ablation, with a folder a part.")
+    found = find_runs(parts)
+    ablation = make_ablation(found, {"loss": "mse"})
+    print(table(ablation, found.runs))
+    draw(ablation, given.figure)
+    confirmed = find_runs([given.sweep / CONFIRM])
+    for baseline in ({"loss": "mse"}, {"loss": "mse", "data.images_per_identity": "2"}):
+        print(f"Seeds of their own, baseline {baseline}:\n")
+        print(table(make_ablation(confirmed, baseline), confirmed.runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A sweep of several products: every run is there once, in its part's folder, and composes."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+
+from rankpose import grids
+from rankpose.configuration import CONFIG_DIR
+from rankpose.errors import ConfigError
+
+PARTS = {"core": [{"loss": "mse,rank_mse"}], "noise": [{"loss": "mse"}, {"loss": "rank_mse", "loss.weight": "1,30"}]}
+
+
+def runs(*arguments, config=None, **settings):
+    """The runs of a sweep, each as a dict of its overrides."""
+    sweeper = grids.GridSweeper(**settings) if config is None else Plugins.instance()._instantiate(config.hydra.sweeper)
+    loader = GlobalHydra.instance().config_loader()
+    sweeper.hydra_context = HydraContext(config_loader=loader, callbacks=None)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+    return [dict(override.split("=", 1) for override in run) for run in sweeper.runs(parsed)]
+
+
+@pytest.fixture(autouse=True)
+def hydra():
+    with initialize_config_dir(CONFIG_DIR, version_base="1.3"):
+        yield
+
+
+def test_parts_are_products_of_their_own_with_what_they_share():
+    found = runs(parts=PARTS, params={"seed": "range(2)"})
+    assert len(found) == 2 * (2 + 1 + 2)
+    assert all(run["seed"] in "01" for run in found)
+    folders = [run["hydra.sweep.subdir"] for run in found]
+    assert folders == [f"core/{k}" for k in range(4)] + [f"noise/{k}" for k in range(6)]
+    assert {run.get("loss.weight") for run in found if run["loss"] == "mse"} == {None}
+
+
+def test_a_part_and_then_the_command_line_come_on_top():
+    parts = {"core": [{"loss": "mse", "seed": "7,8"}]}
+    assert [run["seed"] for run in runs(parts=parts, params={"seed": 0})] == ["7", "8"]
+    (run,) = runs("seed=3", "image_size=32", parts=parts)
+    assert (run["seed"], run["image_size"]) == ("3", "32")
+
+
+def test_a_part_can_be_run_alone():
+    assert {run["hydra.sweep.subdir"].split("/")[0] for run in runs(parts=PARTS, only=["noise"])} == {"noise"}
+    with pytest.raises(ConfigError, match="no part noisy; there are core, noise"):
+        runs(parts=PARTS, only=["noisy"])
+    with pytest.raises(ConfigError, match="nothing to sweep"):
+        runs(parts={})
+
+
+def test_no_run_of_the_ablation_is_there_twice_and_all_see_as_many_images():
+    grids.register()
+    config = compose("train", ["experiment=ablation"], return_hydra_config=True)
+    found = runs("experiment=ablation", config=config)
+    what = [tuple(sorted((key, value) for key, value in run.items() if key != "hydra.sweep.subdir")) for run in found]
+    assert len(set(what)) == len(what)
+    assert len({run["hydra.sweep.subdir"] for run in found}) == len(found)
+    images = set()
+    for run in found:
+        if run["seed"] == "0" and any(key.startswith("data.") for key in run):
+            one = compose("train", [f"{key}={value}" for key, value in run.items() if not key.startswith("hydra")])
+            people = one.data.train_identities or one.data.reader.train_identities
+            images.add(people * one.data.draws_per_identity * one.data.images_per_identity)
+            assert one.data.identities_per_batch * one.data.images_per_identity == 64
+    assert images == {8000}
