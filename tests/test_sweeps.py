@@ -200,6 +200,8 @@ def test_the_wandb_sweep_gives_arguments_that_training_takes():
 
 
 def test_a_launcher_that_is_not_installed_is_told_in_one_line(monkeypatch):
+    # Hydra may have imported the plugin in an earlier test
+    monkeypatch.delitem(sys.modules, "hydra_plugins.hydra_joblib_launcher.joblib_launcher", raising=False)
     monkeypatch.setitem(sys.modules, "hydra_plugins.hydra_joblib_launcher", None)
     target = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
     plugins = {"launcher": {"_target_": target}, "sweeper": {"_target_": f"{BasicSweeper.__module__}.BasicSweeper"}}
