@@ -103,7 +103,7 @@ def recorded(job: Job) -> Job:
 
 
 @contextmanager
-def _alone(hydra: DictConfig) -> Iterator[None]:
+def _alone(hydra: Any) -> Iterator[None]:
     """Has Lightning start further processes of a run, as for DDP, with the command of this run, not of the sweep."""
     main: Any = sys.modules["__main__"]
     kept = sys.argv[1:], main.__spec__, hydra.run.dir
