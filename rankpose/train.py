@@ -144,9 +144,11 @@ def main(config: DictConfig) -> float | None:
             log.info("%s", pruned)
             return pruned.best
         finish(config, trainer, task, data, run)
-        if trainer.is_global_zero:
-            for test in further:
-                test.leave_report(run / "checkpoints" / "best.ckpt")
+        if further and torch.distributed.is_initialized():
+            # the first process goes on alone; its metrics would wait for the others
+            torch.distributed.destroy_process_group()
+        for test in further if trainer.is_global_zero else ():
+            test.leave_report(run / "checkpoints" / "best.ckpt")
         best: Tensor | None = getattr(trainer.checkpoint_callback, "best_model_score", None)
         return None if best is None else float(best)
 

@@ -112,7 +112,8 @@ def two(small_set, tmp_path_factory):
     """Two processes with half of it each, started by Lightning for a run of a sweep."""
     folder = tmp_path_factory.mktemp("two")
     arguments = [f"data.root={small_set}", *EXACT, f"data.identities_per_batch={PAIRS}", "trainer.devices=2"]
-    process = succeed(run("train", "-m", *arguments, "trainer=ddp", "hydra.sweep.dir=sweep", cwd=folder))
+    arguments += ["trainer=ddp", "protocols=[synthetic]", f"roots.synthetic={small_set}"]
+    process = succeed(run("train", "-m", *arguments, "hydra.sweep.dir=sweep", cwd=folder))
     return SimpleNamespace(folder=folder, run=folder / "sweep" / "0", output=process.stdout + process.stderr)
 
 
@@ -186,19 +187,14 @@ def test_two_processes_with_half_of_the_weights_each_train_as_one(whole, sharded
         torch.testing.assert_close(net(image).pose, whole.task(image).pose, rtol=1e-3, atol=1e-2)
 
 
-def test_two_processes_test_to_the_metrics_of_one(small_set, two):
+def test_two_processes_test_to_the_metrics_of_one(two):
+    """The same people, tested by both processes at the end of training and by the first one alone afterwards."""
     assert (two.run / "report.html").exists()
-    arguments = [
-        f"checkpoint={two.run}/checkpoints/best.ckpt",
-        "protocol=synthetic",
-        f"protocol.root={small_set}",
-        "out=one",
-    ]
-    succeed(run("evaluate", *arguments, cwd=two.folder))
-    (result,), found = metrics(two.folder / "one")["results"], metrics(two.run)
+    alone = two.run / "evaluation" / "synthetic"
+    (result,), found = metrics(alone)["results"], metrics(two.run)
     for name, value in found.items():
         assert result["scores"][name.removeprefix("test/")] == pytest.approx(value, abs=1e-4), name
-    frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (two.folder / "one", two.run)]
+    frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (alone, two.run)]
     assert list(frames[0]["image"]) == list(frames[1]["image"])
 
 
