@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
 from rankpose.configuration import build, check_own_keys, entry_point, quiet_libraries
@@ -164,6 +164,21 @@ def after_training(protocols: Sequence[str], roots: Mapping[str, str], num_worke
         protocol: Protocol = build(config.protocol)
         found.append(AfterTraining(config, protocol, protocol.records()))
     return found
+
+
+def leave_reports(tests: Sequence[AfterTraining], checkpoint: Path, first_process: bool) -> None:
+    """Tests a trained network in the first of the processes that trained it; all of them call this.
+
+    Args:
+        tests: as `after_training` gives them.
+        checkpoint: of the network.
+        first_process: whether this is it.
+    """
+    if tests and distributed.is_initialized():
+        # metrics of the first process, which goes on alone, would wait for the others
+        distributed.destroy_process_group()
+    for test in tests if first_process else ():
+        test.leave_report(checkpoint)
 
 
 def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -18,7 +18,7 @@ from rankpose.curves import gather_curves, lowest
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.evaluate import after_training
+from rankpose.evaluate import after_training, leave_reports
 from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
 from rankpose.job import current_job
@@ -144,11 +144,7 @@ def main(config: DictConfig) -> float | None:
             log.info("%s", pruned)
             return pruned.best
         finish(config, trainer, task, data, run)
-        if further and torch.distributed.is_initialized():
-            # the first process goes on alone; its metrics would wait for the others
-            torch.distributed.destroy_process_group()
-        for test in further if trainer.is_global_zero else ():
-            test.leave_report(run / "checkpoints" / "best.ckpt")
+        leave_reports(further, run / "checkpoints" / "best.ckpt", trainer.is_global_zero)
         best: Tensor | None = getattr(trainer.checkpoint_callback, "best_model_score", None)
         return None if best is None else float(best)
 
