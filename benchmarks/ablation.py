@@ -13,6 +13,7 @@ import pandas as pd
 
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.report.ablation import Ablation, Cell, Change, make_ablation
+from rankpose.report.tables import to_markdown
 from rankpose.runs import Run, Value, find_runs
 
 CONFIRM = "confirm"
@@ -76,12 +77,7 @@ def table(ablation: Ablation, runs: Sequence[Run]) -> str:
             row += [f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"]
             row += [f"**{text}**" if change is not None and change.sure() else text]
         rows.append(row)
-    return pd.DataFrame(rows, columns=range(len(HEADS) + 2)).pipe(_markdown, ["setting", "pull", *HEADS])
-
-
-def _markdown(frame: pd.DataFrame, heads: Sequence[str]) -> str:
-    lines = [heads, ["---"] * len(heads), *frame.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
+    return to_markdown(pd.DataFrame(rows, columns=["setting", "pull", *HEADS]))
 
 
 def draw(ablation: Ablation, path: Path) -> None:

@@ -5,7 +5,6 @@ that rank, noise for some configurations only. Here each part is a product of it
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -16,11 +15,10 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from rankpose import hydra_plugin
 from rankpose.errors import ConfigError
-from rankpose.files import write_whole
 
 Grid = Mapping[str, str | float]
 """Keys to values as on a command line: `loss` to `mse,rank_mse`."""
@@ -65,8 +63,6 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Launches all runs; `arguments` are the command line's."""
         assert self.launcher is not None
-        assert self.config is not None
-        write_whole(Path(self.config.hydra.sweep.dir) / "multirun.yaml", OmegaConf.to_yaml(self.config))
         runs = self.runs(self._parsed(arguments))
         returns: list[Sequence[JobReturn]] = []
         for batch in BasicSweeper.split_overrides_to_chunks(runs, self.max_batch_size):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import FSDPStrategy
+from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
@@ -15,7 +15,7 @@ from rankpose.errors import ConfigError
 from rankpose.evaluation import pose_table
 from rankpose.loggers import run_loggers
 from rankpose.pose import ANGLES
-from rankpose.report.tiles import NO_PICTURE, degrees, head_picture
+from rankpose.report.tiles import degrees, head_or_grey
 
 GIB = 2**30
 
@@ -58,7 +58,7 @@ class TrainingSpeed(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        if _is_due(trainer, trainer.global_step + 1) and not isinstance(trainer.strategy, FSDPStrategy):
+        if _is_due(trainer, trainer.global_step + 1) and not _sharded(trainer):
             gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
             self._norm = get_total_norm(gradients).detach()
 
@@ -86,6 +86,10 @@ class TrainingSpeed(pl.Callback):
             logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step - 1)
         self._norm = None
         self._restart(step)
+
+
+def _sharded(trainer: pl.Trainer) -> bool:
+    return isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy)
 
 
 def _is_due(trainer: pl.Trainer, step: int) -> bool:
@@ -126,7 +130,7 @@ class ValidationPictures(pl.Callback):
         rows = np.flatnonzero(np.isin(table["index"].numpy(), spread(records.pose[:, 0], self.images)))
         shown = records.select(table["index"].numpy()[rows])
         poses = pose_table(table["prediction"][rows], shown, RankPoseCrop(trainer.datamodule.test_scale))  # type: ignore[attr-defined]
-        drawn = [(_picture(row, self.size), _caption(row)) for row in poses.to_dict("records")]
+        drawn = [(head_or_grey(row, self.size), _caption(row)) for row in poses.to_dict("records")]
         for logger in run_loggers(trainer.loggers):
             logger.log_pictures("val/heads", drawn, trainer.global_step)
 
@@ -141,11 +145,6 @@ def spread(yaw: Any, count: int) -> np.ndarray:
     """Rows at equal steps through the order by yaw. (N,) degrees to at most `count` rows."""
     order = np.argsort(np.asarray(yaw), kind="stable")
     return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
-
-
-def _picture(row: dict[Any, Any], size: int) -> np.ndarray:
-    drawn = head_picture(row, size)
-    return np.full((size, size, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
 
 
 def _caption(row: dict[Any, Any]) -> str:

@@ -6,7 +6,7 @@ RUN's `config.yaml`, and where it differs by anything that was not asked for, wh
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rankpose import run_record
 from rankpose.configuration import composed, plain
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.keys import flat, under
 from rankpose.run_directory import shown
 
 log = logging.getLogger(__name__)
@@ -44,16 +45,12 @@ def with_recorded_overrides(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     run = _run(named[-1])
     chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
-    kept = [given for given in run_record.read(run)["overrides"] if not _below(_key(given), chosen)]
+    kept = [given for given in run_record.read(run)["overrides"] if not under(_key(given), chosen)]
     return [*kept, *arguments]
 
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def _below(key: str, groups: set[str]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
@@ -96,19 +93,18 @@ class Repeated:
             config.pop(KEY, None)
         if self.run is None:
             return
-        recorded = dict(_leaves(_load(self.run / "config.yaml")))
+        recorded = dict(flat(_load(self.run / "config.yaml")))
         # what the run's own arguments give today: the rest of the difference was asked for
         own = self.record["overrides"]
         today_config = composed("train", [*own, f"run_dir={recorded['run_dir']}", "ckpt_path=null"])
-        today = dict(_leaves(plain(today_config)))
-        raw_then = dict(_leaves(OmegaConf.to_container(today_config, resolve=False)))
-        raw_now = dict(_leaves(OmegaConf.to_container(config, resolve=False)))
+        today = dict(flat(plain(today_config)))
+        raw_then, raw_now = (dict(flat(_raw(one))) for one in (today_config, config))
         changed = []
         for key, value in recorded.items():
             untouched = raw_then.get(key, _ABSENT) == raw_now.get(key, _ABSENT)
             if key.split(".")[0] in _OF_ONE_RUN or not untouched or today.get(key, _ABSENT) == value:
                 continue
-            if key not in today and _below(key, {_key(given) for given in overrides if given not in own}):
+            if key not in today and under(key, {_key(given) for given in overrides if given not in own}):
                 continue
             OmegaConf.update(config, key, value, force_add=True)
             changed.append(key)
@@ -169,12 +165,8 @@ def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config["data"].items() if key not in _NOT_WHICH_DATA}
 
 
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _raw(config: DictConfig) -> Any:
+    return OmegaConf.to_container(config, resolve=False)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
+from rankpose.keys import flat, under
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a full quota, a file larger than the process may write."""
@@ -142,13 +142,13 @@ def changes_on_resume(run: Path, config_text: str) -> list[str]:
     path = run / "config.yaml"
     if not path.is_file():
         return []
-    before, now = (dict(_flat(yaml.safe_load(text))) for text in (path.read_text(), config_text))
+    before, now = (dict(flat(yaml.safe_load(text) or {})) for text in (path.read_text(), config_text))
     changes = []
     for key in dict.fromkeys([*before, *now]):
-        if _under(key, _FREE) or before.get(key) == now.get(key):
+        if under(key, _FREE) or before.get(key) == now.get(key):
             continue
         change = f"{key}={now.get(key)} (was {before.get(key)})"
-        fixed = _under(key, _FIXED) and not _under(key, _PLACES)
+        fixed = under(key, _FIXED) and not under(key, _PLACES)
         # all other schedules are laid out over the length of the run
         if fixed or (key in _LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
             raise ConfigError(
@@ -157,18 +157,6 @@ def changes_on_resume(run: Path, config_text: str) -> list[str]:
             )
         changes.append(change)
     return changes
-
-
-def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in (content or {}).items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _under(key: str, groups: tuple[str, ...]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> bool:

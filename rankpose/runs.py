@@ -21,6 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from rankpose import outcome
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation import Evaluation
+from rankpose.keys import flat, under
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run_directory import shown
@@ -155,7 +156,7 @@ def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
     A key that only some have counts where its values differ among these: that `loss.margin` comes with a ranking loss
     is said by `loss` already.
     """
-    keys = dict.fromkeys(key for config in configs for key in config if not _under(key, (*_NOT_WHAT, *_TWICE)))
+    keys = dict.fromkeys(key for config in configs for key in config if not under(key, (*_NOT_WHAT, *_TWICE)))
     differing = []
     for key in keys:
         values = [config[key] for config in configs if key in config]
@@ -256,19 +257,16 @@ def _config(folder: Path) -> dict[str, Value]:
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")
     own = str(content.get("run_dir"))
-    return {key: _without_place(value, own) for key, value in _flat(content)}
+    return {key: _without_place(value, own) for key, value in _what(content)}
 
 
-def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, Value]]:
-    for name, value in content.items():
-        if name == "_partial_":
-            continue
-        if name == "_target_" and prefix:
-            yield prefix.removesuffix("."), _spoken(str(value))
-        elif isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _what(content: Mapping[Any, Any]) -> Iterable[tuple[str, Value]]:
+    for key, value in flat(content):
+        group, _, name = key.rpartition(".")
+        if name == "_target_" and group:
+            yield group, _spoken(str(value))
+        elif name != "_partial_":
+            yield key, value
 
 
 def _spoken(target: str) -> str:
@@ -334,7 +332,7 @@ def _test(run: Path, folder: Path, protocol: str, title: str, expected: int | No
 
 def _data_of(config: Mapping[str, Value]) -> dict[str, Value]:
     other = (*_NOT_WHAT, *_OF_TRAINING, "data.augment", "data.seed", "data.size")
-    return {key: value for key, value in config.items() if _under(key, ("data",)) and not _under(key, other)}
+    return {key: value for key, value in config.items() if under(key, ("data",)) and not under(key, other)}
 
 
 def _difference_of_tests(one: Evaluation, other: Evaluation) -> str | None:
@@ -360,10 +358,6 @@ def _group_differs(key: str, configs: Sequence[Mapping[str, Value]]) -> Iterable
         group = ".".join(parts[:depth])
         for chosen in (group, f"{group}.name"):
             yield len({repr(config[chosen]) for config in configs if chosen in config}) > 1
-
-
-def _under(key: str, groups: Iterable[str]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
 def _said(config: Mapping[str, Value], key: str) -> str:

@@ -191,21 +191,16 @@ def _ablation() -> list[Any]:
     return [
         reports.ScatterPlot(title="Error against ranking weight", x=weight, y=error, log_x=True),
         reports.ScatterPlot(title="Pair order against ranking weight", x=weight, y=order, log_x=True),
-        reports.BarPlot(
-            title="Error, mean over seeds",
-            metrics=["test/mae"],
-            groupby=variant,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            max_bars_to_show=50,
-        ),
-        reports.BarPlot(
-            title="Pair order, mean over seeds",
-            metrics=["test/pair_order"],
-            groupby=variant,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            max_bars_to_show=50,
+        *(
+            reports.BarPlot(
+                title=f"{name}, mean over seeds",
+                metrics=[metric],
+                groupby=variant,
+                groupby_aggfunc="mean",
+                groupby_rangefunc="stddev",
+                max_bars_to_show=50,
+            )
+            for name, metric in (("Error", "test/mae"), ("Pair order", "test/pair_order"))
         ),
         reports.ParallelCoordinatesPlot(
             title="Choices and error",

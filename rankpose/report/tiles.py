@@ -51,6 +51,12 @@ def head_picture(row: dict[Any, Any], size: int, folder: Path = Path()) -> Image
     return None if crop is None else gallery_tile(crop, *poses(row))
 
 
+def head_or_grey(row: dict[Any, Any], size: int) -> Image:
+    """As `head_picture`, and a grey square where the image has gone."""
+    drawn = head_picture(row, size)
+    return np.full((size, size, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
+
+
 def poses(row: dict[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
     """True and predicted pose, each (3,) degrees."""
     true, predicted = ([row[f"{angle}{end}"] for angle in ANGLES] for end in ("", "_pred"))

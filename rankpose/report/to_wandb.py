@@ -1,7 +1,6 @@
 """What does W&B get of an evaluation? The tables and pictures of the page, where runs are compared."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from rankpose.report import comparison
 from rankpose.report.evaluation_page import WORST, robustness_scores, worst_rows
 from rankpose.report.main_table import SCORES, differences_table
 from rankpose.report.robustness import robustness_curves
-from rankpose.report.tiles import NO_PICTURE, degrees, head_picture
+from rankpose.report.tiles import degrees, head_or_grey
 
 TILE = 160
 """Pixels of a picture in a table."""
@@ -76,16 +75,11 @@ def _worst_table(group: Sequence[Evaluation], count: int) -> wandb.Table:
     table = wandb.Table(columns=["model", "crop", *columns])
     for rows in worst_rows(group, count):
         for one, row in zip(group, rows, strict=True):
-            table.add_data(one.model, wandb.Image(_picture(row)), *(row[column] for column in columns))
+            table.add_data(one.model, wandb.Image(head_or_grey(row, TILE)), *(row[column] for column in columns))
     return table
 
 
 def _heads(group: Sequence[Evaluation], rows: Sequence[dict[Any, Any]]) -> wandb.Image:
     """One image with the axes of every model, side by side."""
     errors = ", ".join(f"{one.model} {degrees(row['geodesic'])}°" for one, row in zip(group, rows, strict=True))
-    return wandb.Image(np.hstack([_picture(row) for row in rows]), caption=f"{rows[0]['name']}: {errors}")
-
-
-def _picture(row: dict[Any, Any]) -> np.ndarray:
-    drawn = head_picture(row, TILE, Path())
-    return np.full((TILE, TILE, 3), NO_PICTURE, np.uint8) if drawn is None else drawn
+    return wandb.Image(np.hstack([head_or_grey(row, TILE) for row in rows]), caption=f"{rows[0]['name']}: {errors}")
