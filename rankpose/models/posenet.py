@@ -127,6 +127,7 @@ class PoseNet(nn.Module):
         self.representation = representation(int(features))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
+        _spare_small_strided_convolutions(self.backbone)
 
     def forward(self, image: Tensor) -> PoseOutput:
         """Predicts.
@@ -139,3 +140,29 @@ class PoseNet(nn.Module):
         """
         pixels = (image.float() / 255 - self.mean) / self.std
         return self.representation(self.backbone(pixels.contiguous(memory_format=self.memory_format)))
+
+
+def _spare_small_strided_convolutions(backbone: nn.Module) -> None:
+    """Gives convolutions whose gradient would be computed outside of their memory contiguous tensors on CPUs.
+
+    Seen with torch 2.15.0 (its oneDNN) on processors with AVX2 and no AVX512: with both tensors channels last, the
+    backward pass of a 1x1 convolution of 2 to 7 input channels with a stride, such as the one that RepVGG's stem has
+    for the image, ends in a segmentation fault, a double free or an endless loop. Contiguous tensors are right, and so
+    are larger kernels, no stride, groups, and 1 or at least 8 channels. To go when `tests/backbone_steps.py repvgg_a0
+    mobileone_s0` ends well without.
+    """
+    for module in backbone.modules():
+        if (
+            isinstance(module, nn.Conv2d)
+            and max(module.kernel_size) == 1
+            and max(module.stride) > 1
+            and module.groups == 1
+            and 1 < module.in_channels < 8
+        ):
+            module.to(memory_format=torch.contiguous_format)
+            module.register_forward_pre_hook(_contiguous_on_cpu)
+
+
+def _contiguous_on_cpu(module: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
+    (image,) = arguments
+    return (image.contiguous() if image.device.type == "cpu" else image,)
