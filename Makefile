@@ -27,7 +27,7 @@ test: install  ## Check style and types, and run all tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: install  ## Check style and types only
 	$(RUN) -m ruff check .
