@@ -1,7 +1,7 @@
 """Takes a training step with each of the named networks, in a process of its own each: `backbone_steps.py NAMES...`.
 
-A name is `=CHOICE` of the group `backbone`, or that of a timm model. What torch does wrong in native code kills or hangs a process,
-so this is none that tests run in. Prints a JSON object: by name `ok`, or how the process ended.
+A name is `=CHOICE` of the group `backbone`, or that of a timm model. What torch does wrong in native code kills or
+hangs a process, so this is none that tests run in. Prints a JSON object: by name `ok`, or how the process ended.
 """
 
 import json

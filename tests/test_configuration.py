@@ -18,7 +18,6 @@ from rankpose.command_help import WIDTH, choices, groups_of, meaning
 from rankpose.configuration import CONFIG_DIR, build, plain
 from rankpose.errors import ConfigError
 from rankpose.losses import BalancedRankMSE, RankMSE
-from rankpose.train import make_task
 
 CONF = Path(CONFIG_DIR)
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "prepare": prepare.main, "export": export.main}
