@@ -360,6 +360,57 @@ def test_whole_pixels_take_no_scale(tmp_path):
         onnx_predictor(described(file, pixels__divide_by=255))
 
 
+def angles_model(path, shape, numbers=TensorProto.FLOAT, value=1.0):
+    """An ONNX file with an output of any shape an image for each angle: yaw, pitch, roll are 1, 2, 3 times `value`."""
+    nodes, constants = [], []
+    count = int(np.prod(shape))
+    nodes.append(helper.make_node("ReduceMean", ["image"], ["flat"], axes=[1, 2, 3], keepdims=0))
+    nodes.append(helper.make_node("Mul", ["flat", "zero"], ["nought"]))
+    nodes.append(helper.make_node("Unsqueeze", ["nought", "one"], ["column"]))
+    constants.append(helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]))
+    constants.append(helper.make_tensor("one", TensorProto.INT64, [1], [1]))
+    constants.append(helper.make_tensor("shape", TensorProto.INT64, [1 + len(shape)], [-1, *shape]))
+    for number, name in enumerate(("yaw", "pitch", "roll"), start=1):
+        constants.append(helper.make_tensor(f"{name}_is", TensorProto.FLOAT, [1, count], count * [number * value]))
+        nodes.append(helper.make_node("Add", ["column", f"{name}_is"], [f"{name}_row"]))
+        nodes.append(helper.make_node("Reshape", [f"{name}_row", "shape"], [f"{name}_shaped"]))
+        nodes.append(helper.make_node("Cast", [f"{name}_shaped"], [name], to=numbers))
+    graph = helper.make_graph(
+        nodes,
+        "angles",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 4, 4])],
+        [helper.make_tensor_value_info(name, numbers, None) for name in ("yaw", "pitch", "roll")],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+THREE_OUTPUTS = {"kind": "angles", "unit": "degrees"} | {
+    angle: {"name": angle, "sign": 1} for angle in ("yaw", "pitch", "roll")
+}
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2,), (2, 1, 2)])
+@pytest.mark.parametrize("numbers", [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64], ids=str)
+def test_an_output_for_each_angle_may_have_any_shape(tmp_path, shape, numbers):
+    predictor = onnx_predictor(described(angles_model(tmp_path / "m.onnx", shape, numbers), output=THREE_OUTPUTS))
+    for count in (1, 2, 7):
+        assert predictor(plain_images(count)[0]).pose.tolist() == count * [[1, 2, 3]]
+
+
+def test_outputs_that_are_no_numbers_are_refused_by_file(tmp_path):
+    file = angles_model(tmp_path / "words.onnx", (1,), TensorProto.STRING)
+    with pytest.raises(ConfigError, match=r"^predictor\.description: output: yaw of .*words\.onnx holds object"):
+        onnx_predictor(described(file, output=THREE_OUTPUTS))
+
+
+def test_files_whose_outputs_differ_in_size_have_no_mean(tmp_path):
+    files = [angles_model(tmp_path / f"{count}.onnx", (count,)) for count in (3, 4)]
+    with pytest.raises(ConfigError, match=r"files: yaw of .*4\.onnx has 4 numbers an image, that of .*3\.onnx 3"):
+        onnx_predictor(described(*files, output=THREE_OUTPUTS))
+
+
 def test_an_output_without_the_images_axis_is_refused(tmp_path):
     file = means_model(tmp_path / "model.onnx")
     model = onnx.load(file)

@@ -4,6 +4,7 @@ A `Predictor` sees images. It is an `nn.Module`, so that Lightning's Trainer, ba
 as they serve our own networks. A `TablePredictor` saw them elsewhere, and only looks its answers up.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -24,6 +25,8 @@ class Predictor(Protocol):
     """What it sees of an image."""
     size: int
     """Side of its input, pixels."""
+    keys: Mapping[str, str]
+    """What to look at where all angles seem to be of another unit (`unit`), or one, by its name, of another sign."""
 
     def __call__(self, image: Tensor) -> PoseOutput:
         """(N, 3, size, size) uint8, red first, to poses (N, 3) in degrees."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from rankpose.checkpoint import load_net
 from rankpose.data.crop_rules import RankPoseCrop
-from rankpose.pose import PoseOutput
+from rankpose.pose import ANGLES, PoseOutput
 
 
 class CheckpointPredictor(nn.Module):
@@ -24,6 +24,7 @@ class CheckpointPredictor(nn.Module):
         self.net, made_from = load_net(checkpoint)
         self.crop = RankPoseCrop(made_from["test_scale"])
         self.size: int = made_from["image_size"]
+        self.keys = dict.fromkeys(("unit", *ANGLES), "the labels that it was trained with")
 
     def forward(self, image: Tensor) -> PoseOutput:
         """(N, 3, size, size) uint8, red first, to poses (N, 3) in degrees."""

@@ -41,7 +41,7 @@ def onnx_predictor(description: str | Path | Mapping[str, Any]) -> "OnnxPredicto
     """
     if isinstance(description, Mapping):
         with _named("predictor.description"):
-            return OnnxPredictor(parse_description(description))
+            return OnnxPredictor(parse_description(description), "predictor.description")
     path = Path(description)
     if not path.is_file():
         raise ConfigError(f"predictor.description={path}: no such file; it is a YAML file that describes the model.")
@@ -50,7 +50,7 @@ def onnx_predictor(description: str | Path | Mapping[str, Any]) -> "OnnxPredicto
     except Exception as error:  # PyYAML and OmegaConf answer a broken file with whatever their parsers meet
         raise ConfigError(f"{path}: cannot be read as YAML ({_first_line(error)}).") from error
     with _named(str(path)):
-        return OnnxPredictor(parse_description(content, path.parent))
+        return OnnxPredictor(parse_description(content, path.parent), str(path))
 
 
 class OnnxPredictor(nn.Module):
@@ -61,6 +61,7 @@ class OnnxPredictor(nn.Module):
 
     Args:
         description: what the files take and give; its crop and size are the predictor's.
+        origin: what the description is called.
 
     Raises:
         CheckpointError: a file that is missing or no ONNX model.
@@ -70,9 +71,10 @@ class OnnxPredictor(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, description: OnnxDescription) -> None:
+    def __init__(self, description: OnnxDescription, origin: str = "the description") -> None:
         super().__init__()
         self.description = description
+        self.keys = {fault: f"output.{key} of {origin}" for fault, key in description.output.keys.items()}
         self.crop, self.size = description.crop, description.size
         for name in ("mean", "std"):
             values = torch.tensor(getattr(description.pixels, name), dtype=torch.float32)
@@ -95,7 +97,7 @@ class OnnxPredictor(nn.Module):
             name: torch.from_numpy(np.mean([answer[name] for answer in answers], axis=0)).to(image.device)
             for name in self.description.output.names
         }
-        raw = torch.cat([outputs[name].flatten(1) for name in outputs], dim=1)
+        raw = torch.cat(list(outputs.values()), dim=1)
         return PoseOutput(self.description.output.to_pose(outputs), raw)
 
     def _input(self, image: Tensor) -> Tensor:
@@ -117,19 +119,26 @@ class OnnxPredictor(nn.Module):
         """Predicts black images once, so that whatever does not fit is said before the first real one."""
         assert self._opened is not None
         black = self._input(torch.zeros(2, 3, self.size, self.size, device=self.mean.device))
+        first: dict[str, torch.Size] = {}
         for model in self._opened[1]:
             outputs = {name: torch.from_numpy(numbers) for name, numbers in model(black).items()}
             try:
                 self.description.output.to_pose(outputs)
             except ConfigError as error:
                 raise ConfigError(f"output.{error} The model is {model.file}.") from None
+            for name, numbers in outputs.items():
+                if first.setdefault(name, numbers.shape) != numbers.shape:
+                    raise ConfigError(
+                        f"files: {name} of {model.file} has {numbers.shape[1]} numbers an image, that of "
+                        f"{self._opened[1][0].file} {first[name][1]}: they have no mean."
+                    )
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
 
 
 class _Model:
-    """One open file. Called with a batch, it gives the outputs that the description reads, each (N, ...)."""
+    """One open file. Called with a batch, it gives the outputs that the description reads, (N, K) numbers each."""
 
     def __init__(self, file: Path, description: OnnxDescription) -> None:
         self.file, self.names = file, list(description.output.names)
@@ -181,7 +190,9 @@ class _Model:
                     f"output: {name} of {self.file} has shape {answer.shape} for {len(numbers)} images: the first axis "
                     "must be the images'."
                 )
-            outputs[name] = np.asarray(answer if fits else answer[np.newaxis], dtype=np.float32)
+            if not np.issubdtype(answer.dtype, np.number) or np.iscomplexobj(answer):
+                raise ConfigError(f"output: {name} of {self.file} holds {answer.dtype}, which are no angles.")
+            outputs[name] = np.asarray(answer, dtype=np.float32).reshape(len(numbers), -1)
         return outputs
 
     def _check_names(self, description: OnnxDescription) -> None:

@@ -43,6 +43,11 @@ class OutputKind(Protocol):
         """
         ...
 
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """The key, without its parent, that is wrong where all angles are (`unit`) or one has the wrong sign."""
+        ...
+
 
 def _check_sign(sign: float) -> None:
     if sign not in (1, -1):
@@ -84,6 +89,10 @@ class AngleOutput:
         pose = torch.stack([self._read(outputs, key) for key in ANGLES], dim=1)
         return torch.rad2deg(pose) if self.unit == "radians" else pose
 
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return {"unit": "unit", **{angle: f"{angle}.sign" for angle in ANGLES}}
+
     def _read(self, outputs: Mapping[str, Tensor], key: str) -> Tensor:
         angle: Angle = getattr(self, key)
         numbers = outputs[angle.name].float().flatten(1)
@@ -121,6 +130,10 @@ class BinOutput:
 
     def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([self._expectation(outputs, key) for key in ANGLES], dim=1)
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return {"unit": "width", **{angle: f"{angle}.sign" for angle in ANGLES}}
 
     def _expectation(self, outputs: Mapping[str, Tensor], key: str) -> Tensor:
         logits: Logits = getattr(self, key)
@@ -172,6 +185,10 @@ class _RotationOutput:
         rotation = rotation.mT if self.transpose else rotation
         axes = self._axes().to(rotation)
         return rotmat_to_euler(axes @ rotation @ axes.T).float()
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return dict.fromkeys(("unit", *ANGLES), "frame")
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
         """(N, K) to (N, 3, 3) rotations."""

@@ -52,6 +52,9 @@ class TablePredictor:
             raise DatasetError(f"{self.file}: cannot be read as CSV ({error}).") from error
         self.pose = torch.tensor(poses, dtype=torch.float32).reshape(-1, 3)
         """(N, 3) degrees."""
+        self.keys = {"unit": f"the unit of {self.file}"} | {
+            name: f"the column {name} of {self.file}" for name in ANGLES
+        }
 
     def predict(self, records: Records) -> Tensor:
         """The predictions for a set of records, in their order.
