@@ -552,6 +552,25 @@ def test_rows_of_images_that_the_set_left_out_are_passed_over(tmp_path):
     assert TablePredictor(file).predict(records).tolist() == [[4, 5, 6]]
 
 
+SPELLINGS = {
+    "as they are": lambda name: name,
+    "no extension": lambda name: name.removesuffix(".png"),
+    "backslashes": lambda name: name.replace("/", "\\"),
+    "backslashes, no extension": lambda name: name.replace("/", "\\").removesuffix(".png"),
+    "a drive": lambda name: f"C:/data/set/{name}".replace("/", "\\"),
+    "from here": lambda name: f"./{name}",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_image_may_be_spelt_as_others_spell_it(tmp_path, spelling):
+    rejected = "02/frame_7_rgb.png"
+    rows = [f"{SPELLINGS[spelling](name)},{number},0,0" for number, name in enumerate((*FRAMES_OF_TWO, rejected))]
+    predictor = TablePredictor(table(tmp_path, *rows[::-1]))
+    pose = predictor.predict(made_records(*FRAMES_OF_TWO, root="C:/data/set", rejects=[rejected]))
+    assert pose[:, 0].tolist() == [0, 1, 2]
+
+
 WHOLE = [f"{name},1,2,3" for name in FRAMES_OF_TWO]
 
 
@@ -563,6 +582,8 @@ WHOLE = [f"{name},1,2,3" for name in FRAMES_OF_TWO]
         ([*WHOLE, WHOLE[1]], r"poses\.csv, line 5, 01/frame_2_rgb\.png: this image is in line 3 already"),
         ([*WHOLE, "set/" + WHOLE[1]], r"line 5, set/01/frame_2_rgb\.png: this image is in line 3 already"),
         ([*WHOLE, "", "03/frame_1_rgb.png,1,2,3"], r"line 6, 03/frame_1_rgb\.png: a set has no such image"),
+        ([*WHOLE, "03/a.png,1,2,3", "04/b.png,1,2,3"], r"line 5, 03/a\.png: .* of the table's 5 rows 2 are of no"),
+        (["frame_1_rgb,1,2,3"], r"line 2, frame_1_rgb: is both .*01/frame.* and .*02/frame"),
         (["frame_1_rgb.png,1,2,3"], r"line 2, frame_1_rgb\.png: is both .*01/frame.* and .*02/frame"),
         (["e_1_rgb.png,1,2,3"], r"line 2, e_1_rgb\.png: a set has no such image"),
         ([*WHOLE[:2], "02/frame_1_rgb.png,1,nan,3"], r"line 4, 02/frame_1_rgb\.png: pitch=nan is no angle"),

@@ -21,8 +21,9 @@ class TablePredictor:
     """Predictions in a CSV file.
 
     Its first line names the columns: `image`, `yaw`, `pitch` and `roll` (degrees, the project's convention); others
-    are ignored. `image` is the image's path, whole names only, as much of its end as makes it unique:
-    `image00002.jpg`, `01/frame_00003_rgb.png` or a path from further up.
+    are ignored. `image` is the image's path, whole names only, as much of its end as makes it unique, with or without
+    its extension: `image00002.jpg`, `image00002`, `01/frame_00003_rgb.png` or a path from further up. Backslashes
+    separate folders as slashes do.
 
     Args:
         table: the CSV file.
@@ -45,7 +46,7 @@ class TablePredictor:
                 rows = csv.DictReader(text, skipinitialspace=True, strict=True)
                 self._check_columns(rows.fieldnames or [])
                 for row in rows:
-                    self.images.append((row["image"] or "").strip())
+                    self.images.append((row["image"] or "").strip().replace("\\", "/"))
                     self.lines.append(rows.line_num)
                     poses.append(self._read(row))
         except (csv.Error, UnicodeDecodeError) as error:
@@ -68,14 +69,16 @@ class TablePredictor:
             DatasetError: an image with no row or with two, or a row of no image or of two: names file, line and image.
         """
         places = _Endings(np.asarray(records.names))
+        bare = _Endings(PurePosixPath(name).with_suffix("") for name in np.asarray(records.names))
         left_out = _Endings(PurePosixPath(reject.file).with_suffix("") for reject in records.rejects)
         row_of: dict[int, int] = {}
+        strangers = []
         for row, name in enumerate(self.images):
-            found = places.find(name)
-            if not found and left_out.find(PurePosixPath(name).with_suffix("")):
-                continue
+            found = places.find(name) or bare.find(name)
             if not found:
-                raise DatasetError(f"{self._line(row)}: {records.dataset} has no such image under this protocol.")
+                if not (left_out.find(name) or left_out.find(PurePosixPath(name).with_suffix(""))):
+                    strangers.append(row)
+                continue
             if len(found) > 1:
                 first, second = (records.names[place] for place in found[:2])
                 raise DatasetError(f"{self._line(row)}: is both {first} and {second}; give more of the path.")
@@ -83,6 +86,12 @@ class TablePredictor:
             if place in row_of:
                 raise DatasetError(f"{self._line(row)}: this image is in line {self.lines[row_of[place]]} already.")
             row_of[place] = row
+        if strangers:
+            raise DatasetError(
+                f"{self._line(strangers[0])}: {records.dataset} has no such image under this protocol; of the table's "
+                f"{len(self.images):,} rows {len(strangers):,} are of no image there: take them out, or correct names "
+                "or folder."
+            )
         missing = [place for place in range(len(records)) if place not in row_of]
         if missing:
             raise DatasetError(
