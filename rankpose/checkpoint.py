@@ -13,13 +13,20 @@ from rankpose.models import PoseNet, build_backbone
 KEY = "rankpose"
 
 
+def checkpoint_file(path: str | Path) -> Path:
+    """The checkpoint that a path means: of a run's folder, or of the folder of its checkpoints, the best one."""
+    path = Path(path)
+    found = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt"))
+    return next((place for place in found if place.exists()), path)
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint that `rankpose.train` wrote.
 
     Raises:
         CheckpointError: missing, unreadable, or written by something else.
     """
-    path = Path(path)
+    path = checkpoint_file(path)
     if not path.is_file():
         raise CheckpointError(f"checkpoint={path}: no such file; a run keeps them in RUN/checkpoints/.")
     try:

@@ -1,9 +1,11 @@
 """Tests models under named protocols: `python -m rankpose.evaluate checkpoint=A,B protocol=aflw2000,biwi_fsanet`."""
 
 import logging
+import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,27 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, distributed, nn
+from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
-from rankpose.configuration import build, check_own_keys, entry_point, quiet_libraries
+from rankpose.checkpoint import checkpoint_file
+from rankpose.configuration import CONFIG_DIR, build, check_own_keys, entry_point, quiet_libraries
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
-from rankpose.errors import ConfigError, one_line_errors
-from rankpose.evaluation import Evaluation, ModelDifference, differences, evaluate
+from rankpose.errors import ConfigError, RankPoseError, one_line_errors, user_error
+from rankpose.evaluation import (
+    Evaluation,
+    Failure,
+    ModelDifference,
+    check_folder_name,
+    differences,
+    distinct_names,
+    evaluate,
+    suspicions,
+)
+from rankpose.keys import flat
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report
@@ -31,7 +44,7 @@ from rankpose.task import PoseTest
 
 log = logging.getLogger(__name__)
 
-SEVERAL = ("checkpoint", "predictor", "protocol")
+SEVERAL = ("checkpoint", "predictor", "protocol", "name")
 """Keys that take more than one value, separated by commas."""
 
 
@@ -56,33 +69,36 @@ def predict(
     records: Records,
     protocol: Protocol,
     corruption: Corruption | None,
-) -> Tensor | None:
-    """(N, 3) degrees for the records; None in the other processes of a distributed test."""
+) -> tuple[Tensor, Tensor] | None:
+    """Which of the records were tested, (N,), and their poses, (N, 3) degrees; None in a test's other processes."""
     if isinstance(predictor, TablePredictor):
         if corruption is not None:
             raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
-        return predictor.predict(records)
+        return arange(len(records)), predictor.predict(records)
     assert isinstance(predictor, nn.Module)
     crops = TestCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
     test = PoseTest(predictor)
     trainer: pl.Trainer = build(config.trainer)
     trainer.test(test, datamodule=TestData(crops, config.batch_size, config.num_workers), verbose=False)
-    return test.test_table["prediction"] if trainer.is_global_zero else None
+    return test.tested() if trainer.is_global_zero else None
 
 
-def named(config: DictConfig, choice: str, predictor: "Predictor | TablePredictor") -> tuple[str, str]:
-    """What a model is called in tables, and where it comes from."""
-    if choice == "checkpoint":
-        checkpoint = Path(config.checkpoint).resolve()
-        folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
-        name, about = folder.stem, f"checkpoint {shown(Path(config.checkpoint))}"
-    else:
-        place = config.predictor.get("table") or config.predictor.get("description")
-        name = Path(place).stem if isinstance(place, str) else choice
-        about = place if isinstance(place, str) else f"predictor {choice}"
-    if not isinstance(predictor, TablePredictor):
-        about += f", {type(predictor.crop).__name__} at {predictor.size} pixels"
-    return config.name or name, about
+def place_of(config: DictConfig, choice: str) -> str | None:
+    """The file that a model is, where it is one."""
+    place = config.checkpoint if choice == "checkpoint" else None
+    place = place or config.predictor.get("table") or config.predictor.get("description")
+    return place if isinstance(place, str) else None
+
+
+def path_of(config: DictConfig, choice: str) -> tuple[str, tuple[str, ...]]:
+    """What a model would be called alone, by its run's folder or its file, and its path: see `distinct_names`."""
+    place = place_of(config, choice)
+    if place is None:
+        return choice, (choice,)
+    path = Path(place).resolve().with_suffix("")
+    if path.parent.name != "checkpoints":
+        return path.name, path.parts
+    return path.parent.parent.name, (*path.parent.parent.parts, path.name)
 
 
 @dataclass(frozen=True)
@@ -94,36 +110,100 @@ class Test:
     config: DictConfig
     choice: str
     """Of predictor."""
+    model: str
+    """What it is called in tables."""
     protocol: Protocol
     predictor: "Predictor | TablePredictor"
 
+    def __str__(self) -> str:
+        return f"{self.model} under {self.protocol.name}"
+
+    @property
+    def about(self) -> str:
+        """Where the model comes from, and what it sees where the protocol does not say otherwise."""
+        place = place_of(self.config, self.choice)
+        about = f"predictor {self.choice}" if place is None else place
+        if self.choice == "checkpoint":
+            about = f"checkpoint {shown(Path(self.config.checkpoint))}"
+        if isinstance(self.predictor, TablePredictor):
+            return about
+        return f"{about}, {self.predictor.size} pixels, its own crop {self.predictor.crop}"
+
     def evaluations(self, records: Records) -> list[Evaluation]:
         """On clean images, then on corrupted ones where the protocol asks for them."""
-        name, about = named(self.config, self.choice, self.predictor)
         own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
         crop: CropRule = self.protocol.crop or own
         found = []
         for corruption in self.protocol.corruptions():
-            prediction = predict(self.config, self.predictor, records, self.protocol, corruption)
-            if prediction is None:
+            tested = predict(self.config, self.predictor, records, self.protocol, corruption)
+            if tested is None:
                 continue
+            rows, prediction = tested
             kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
+            doubts = []
+            if corruption is None:
+                target = from_numpy(records.pose)[rows]
+                doubts = [f"{self.model}: {doubt}." for doubt in suspicions(prediction, target, self.predictor.keys)]
             known = evaluate(
-                prediction, records, self.protocol, crop, model=name, about=about, corruption=kind, strength=strength
+                prediction,
+                records,
+                self.protocol,
+                crop,
+                model=self.model,
+                about=self.about,
+                corruption=kind,
+                strength=strength,
+                rows=rows,
+                remarks=doubts,
             )
-            under = f"{self.protocol.name}, {corruption}" if corruption else self.protocol.name
-            log.info("%s under %s: MAE %.3f", name, under, known.scores["mae"])
+            log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
+            for doubt in doubts:
+                log.warning("%s", doubt)
             found.append(known)
         return found
 
 
-def make_test(config: DictConfig, choice: str) -> Test:
+def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Test:
     """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
     if choice == "checkpoint" and config.checkpoint is None:
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
-    protocol: Protocol = build(config.protocol)
+    protocol: Protocol = replace(build(config.protocol), changes=tuple(changes))
     protocol.corruptions()
-    return Test(config, choice, protocol, build(config.predictor))
+    check_folder_name("protocol.name", protocol.name)
+    check_folder_name("name", model)
+    return Test(config, choice, model, protocol, build(config.predictor))
+
+
+def changes_of(config: DictConfig, choice: str) -> list[str]:
+    """`KEY=VALUE` of what a protocol's configuration has otherwise than the file of this choice.
+
+    Where the whole set is not the choice's any more, `expected` is taken out of the configuration.
+    """
+    whole, own = (plain_values(one.protocol) for one in (hydra.compose("evaluate", [f"protocol={choice}"]), config))
+    if own["name"] != whole["name"] and Path(CONFIG_DIR, "protocol", f"{own['name']}.yaml").is_file():
+        raise ConfigError(f"protocol.name={own['name']}: is the name of another protocol; give this one its own.")
+    changed = [
+        key
+        for key in dict.fromkeys([*whole, *own])
+        if key not in _NOT_WHAT_A_PROTOCOL_IS and not _same(whole.get(key), own.get(key))
+    ]
+    if "expected" not in changed and any(key.startswith(("reader.", "max_angle")) for key in changed):
+        config.protocol.expected = None
+    return [f"{key}={own.get(key)}" for key in changed]
+
+
+def plain_values(protocol: DictConfig) -> dict[str, Any]:
+    content = OmegaConf.to_container(protocol)
+    assert isinstance(content, dict)
+    return dict(flat(content))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of a key are alike; in which folder a file lies makes no difference."""
+    return one == other or (isinstance(one, str) and isinstance(other, str) and Path(one).name == Path(other).name)
+
+
+_NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
 
 
 @dataclass(frozen=True)
@@ -138,7 +218,8 @@ class AfterTraining:
         """What `python -m rankpose.evaluate checkpoint=CHECKPOINT protocol=NAME` does."""
         config = self.config.copy()
         config.checkpoint = str(checkpoint)
-        test = make_test(config, "checkpoint")
+        (model,) = distinct_names([path_of(config, "checkpoint")])
+        test = make_test(config, "checkpoint", model)
         report([test], test.evaluations(self.records), _default_place([test]))
 
 
@@ -177,8 +258,30 @@ def leave_reports(tests: Sequence[AfterTraining], checkpoint: Path, first_proces
     if tests and distributed.is_initialized():
         # metrics of the first process, which goes on alone, would wait for the others
         distributed.destroy_process_group()
+    failures: list[Failure] = []
     for test in tests if first_process else ():
-        test.leave_report(checkpoint)
+        with noting(failures, f"protocol {test.protocol.name}"):
+            test.leave_report(checkpoint)
+    tell(failures, len(tests))
+
+
+@contextmanager
+def noting(failures: list[Failure], what: str) -> Iterator[None]:
+    """Keeps what goes wrong inside for later, so that what does not is not lost with it."""
+    try:
+        yield
+    except Exception as error:
+        mistake = user_error(error)
+        if mistake is None:
+            log.exception("%s failed", what)
+        failures.append(Failure(what, str(mistake or f"{type(error).__name__}: {error}").strip()))
+
+
+def tell(failures: Sequence[Failure], asked: int) -> None:
+    """Raises `RankPoseError` where something failed of what was asked for."""
+    if failures:
+        said = " ".join(" ".join(map(str, failures)).split())
+        raise RankPoseError(said if asked == 1 else f"{len(failures)} of {asked} tests failed: {said}")
 
 
 def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -191,17 +294,24 @@ def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and key in SEVERAL:
-            given = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",") if part.strip()]
-            if not given:
-                raise ConfigError(f"{argument}: names nothing.")
+            given = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",")]
+            if not all(given):
+                raise ConfigError(f"{argument}: names nothing{' between two commas' if len(given) > 1 else ''}.")
+            twice = next((part for part in given if given.count(part) > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{argument}: names {twice} twice.")
             values[key] = given
             argument = f"{key}={given[0]}"
         kept.append(argument)
     return kept, values
 
 
-def combinations_of(config: DictConfig) -> list[tuple[DictConfig, str]]:
-    """The configuration of every model under every protocol, with the predictor's choice."""
+def tests_of(config: DictConfig) -> list[Test]:
+    """Every model under every protocol.
+
+    Raises:
+        RankPoseError: anything that can be told before the first of them is run.
+    """
     chosen = HydraConfig.get().runtime.choices
     predictors = _values.get("predictor", [chosen["predictor"]])
     protocols = _values.get("protocol", [chosen["protocol"]])
@@ -213,16 +323,47 @@ def combinations_of(config: DictConfig) -> list[tuple[DictConfig, str]]:
         for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
     ]
     _check_one_meant(own, protocols, predictors)
-    if config.name is not None and len(models) > 1:
-        raise ConfigError(f"name={config.name}: is one name for {len(models)} models; leave it out.")
-    found = []
-    for protocol in protocols:
-        for predictor, checkpoint in models:
-            group = [f"protocol={protocol}", f"predictor={predictor}"]
-            one = hydra.compose("evaluate", [*own, *group])
-            one.checkpoint = checkpoint
-            found.append((one, predictor))
-    return found
+    configs = {
+        (protocol, *model): _composed(own, protocol, *model)
+        for protocol in protocols  # the order of the report
+        for model in models
+    }
+    names = dict(
+        zip(models, _names(config, [(configs[protocols[0], *model], model[0]) for model in models]), strict=True)
+    )
+    tests = []
+    for (protocol, *model), one in configs.items():
+        changes = changes_of(one, protocol)
+        tests.append(make_test(one, model[0], names[model[0], model[1]], changes))
+    folders = [test.protocol.name.casefold() for test in tests[:: len(models)]]
+    twice = next((place for place, name in enumerate(folders) if name in folders[:place]), None)
+    if twice is not None:
+        first = protocols[folders.index(folders[twice])]
+        raise ConfigError(f"protocol={first},{protocols[twice]}: both are called {folders[twice]} (protocol.name).")
+    return tests
+
+
+def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
+    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
+    config.checkpoint = None if checkpoint is None else str(checkpoint_file(str(checkpoint)))
+    return config
+
+
+def _names(config: DictConfig, models: Sequence[tuple[DictConfig, str]]) -> list[str]:
+    """What models are called: as `name` says, else as tells them apart."""
+    paths = [path_of(*model) for model in models]
+    twice = next((number for number, path in enumerate(paths) if path in paths[:number]), None)
+    if twice is not None:
+        raise ConfigError(f"checkpoint={models[twice][0].checkpoint}: is named twice.")
+    given = _values.get("name", [] if config.name is None else [str(config.name)])
+    automatic = distinct_names(paths)
+    if not given:
+        return automatic
+    if len(given) != len(models):
+        raise ConfigError(f"name={','.join(given)}: {len(given)} for {len(models)} models: {', '.join(automatic)}.")
+    if distinct_names([(name, (name,)) for name in given]) != given:
+        raise ConfigError(f"name={','.join(given)}: must be names of folders, no two alike.")
+    return given
 
 
 def _check_one_meant(overrides: Sequence[str], protocols: Sequence[str], predictors: Sequence[str]) -> None:
@@ -251,30 +392,61 @@ def run(config: DictConfig) -> None:
     quiet_libraries()
     check_own_keys(config, "evaluate")
     sys.argv[1:] = _command_line  # what Lightning starts its other processes with
-    tests = [make_test(*combination) for combination in combinations_of(config)]
+    tests = tests_of(config)
+    out = Path(config.out) if config.out else _default_place(tests)
+    _check_place(out)
     records: dict[str, Records] = {}
     for test in tests:  # all before the first test: data that are missing are told at once
         if test.protocol.name not in records:
             records[test.protocol.name] = test.protocol.records()
-    evaluations = [found for test in tests for found in test.evaluations(records[test.protocol.name])]
-    if not evaluations:  # another process of a distributed test reports
-        return
-    out = Path(config.out) if config.out else _default_place(tests)
-    compared = report(tests, evaluations, out)
-    if config.wandb:
-        _send(evaluations, compared, out)
+    evaluations: list[Evaluation] = []
+    failures: list[Failure] = []
+    for test in tests:
+        with noting(failures, str(test)):
+            evaluations += test.evaluations(records[test.protocol.name])
+    if evaluations:  # otherwise another process of a distributed test reports
+        compared = report(tests, evaluations, out, failures)
+        if config.wandb:
+            _send(evaluations, compared, out)
+    tell(failures, len(tests))
 
 
-def report(tests: Sequence[Test], evaluations: Sequence[Evaluation], out: Path) -> list[ModelDifference]:
-    """Writes the page and the tables; gives the models' differences."""
-    compared = differences(evaluations)
+def report(
+    tests: Sequence[Test], evaluations: Sequence[Evaluation], out: Path, failures: list[Failure] | None = None
+) -> list[ModelDifference]:
+    """Writes the page and the tables; gives the models' differences.
+
+    Args:
+        tests: that were asked for.
+        evaluations: what came of them.
+        out: the folder.
+        failures: what came of the others; where models cannot be compared, this is added.
+    """
+    failures = [] if failures is None else failures
+    compared: list[ModelDifference] = []
+    with noting(failures, "the comparison of models"):
+        compared = differences(evaluations)
     labels = {test.protocol.name: test.protocol.labels for test in tests if test.protocol.labels}
     notes = [f"Labels of {name}: {text}." for name, text in labels.items()]
     page = write_evaluation_report(
-        out, evaluations, compared, notes=notes, config_text=OmegaConf.to_yaml(tests[0].config, resolve=True)
+        out,
+        evaluations,
+        compared,
+        notes=notes,
+        config_text=OmegaConf.to_yaml(tests[0].config, resolve=True),
+        failures=failures,
     )
     log.info("report: %s", shown(page))
     return compared
+
+
+def _check_place(out: Path) -> None:
+    """Raises `ConfigError` where a report could not be written after all tests are done."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"out={out}: {there} is a file; name a folder.")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
 
 
 def _default_place(tests: Sequence[Test]) -> Path:
@@ -302,9 +474,13 @@ def main() -> None:
     """Takes several values apart before Hydra, which would take them for a sweep, sees the command line."""
     _command_line[:] = sys.argv[1:]
     arguments, values = several(_command_line)
-    if not {"-m", "--multirun"} & set(arguments):
-        _values.update(values)
-        sys.argv[1:] = arguments
+    sweep = next((argument for argument in _command_line if argument in ("-m", "--multirun")), None)
+    if sweep is not None:
+        raise ConfigError(
+            f"{sweep}: {', '.join(SEVERAL)} take several values without it, into one report; leave it out."
+        )
+    _values.update(values)
+    sys.argv[1:] = arguments
     run()
 
 

@@ -5,11 +5,12 @@
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, takewhile
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from rankpose.data.crop import outline
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records, Reject
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error
+from rankpose.metrics import aligned, alignment, angle_error, evaluation_scores, geodesic_error
 from rankpose.pose import ANGLES
 from rankpose.protocol import Protocol
 from rankpose.statistics import Difference, Interval, score_differences, score_intervals
@@ -59,13 +60,14 @@ class Evaluation:
     """What a reader of the figures must know, one sentence each."""
     rejects: tuple[Reject, ...] = ()
     """What the set left out, and why."""
+    available: int | None = None
+    """Of how many images `predictions` are those that were tested; None where they are all."""
+    changes: tuple[str, ...] = ()
+    """`KEY=VALUE` of what the protocol was run with otherwise than its name stands for."""
 
     def __post_init__(self) -> None:
-        for key, name in (("model", self.model), ("protocol", self.protocol)):
-            if not name or name.startswith(".") or not set(name).isdisjoint("/\\\n\r\t\0"):
-                raise ConfigError(
-                    f"{key}={name!r}: is no name for a folder; give one without slashes that does not begin with a dot."
-                )
+        check_folder_name("model", self.model)
+        check_folder_name("protocol", self.protocol)
         if (self.corruption is None) != (self.strength == 0):
             raise ConfigError(
                 f"strength={self.strength}: clean images have strength 0, corrupted ones 1 to 5 and a corruption."
@@ -78,12 +80,24 @@ class Evaluation:
 
     @property
     def complete(self) -> bool:
-        """Whether this is the whole set of the protocol, as published figures are about."""
-        return self.expected == len(self.predictions)
+        """Whether this is the whole set of the protocol unchanged, as published figures are about."""
+        return self.expected == len(self.predictions) and not self.changes
 
     def poses(self) -> tuple[Tensor, Tensor, Tensor]:
         """Predicted and true poses, (N, 3) degrees each, and identities, (N,) whole numbers."""
         return _poses(self.predictions)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was asked for and came to nothing."""
+
+    what: str
+    """A model under a protocol."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,95 @@ class ModelDifference:
         return self.first if (found.value > 0) == rising(score) else self.second
 
 
+def check_folder_name(key: str, name: str) -> None:
+    """Raises `ConfigError` where a name of `model` or `protocol` cannot be that of a folder."""
+    if not name or name.startswith(".") or _IN_NO_FOLDER.search(name):
+        raise ConfigError(
+            f"{key}={name!r}: is no name for a folder; give one without slashes that does not begin with a dot."
+        )
+
+
+_IN_NO_FOLDER = re.compile(r"[/\\\x00-\x1f]")
+
+
+def distinct_names(models: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """What models are called in tables and folders: by the part of their paths that tells them apart.
+
+    Args:
+        models: for each what it would be called alone, and the parts of its whole path.
+
+    Returns:
+        names of folders, no two of which differ by case alone.
+
+    >>> distinct_names([("run", ["a", "run", "best"]), ("run", ["b", "run", "best"]), ("net", ["c", "net"])])
+    ['a', 'b', 'net']
+    >>> distinct_names([("run", ["a", "run", "best"]), ("run", ["a", "run", "last"])])
+    ['best', 'last']
+    """
+    names = [_folder_name(short) for short, _ in models]
+    for alike in _alike(names):
+        for place, parts in zip(alike, _differing([models[place][1] for place in alike]), strict=True):
+            names[place] = _folder_name("-".join(parts)) if parts else names[place]
+    while groups := _alike(names):
+        for alike in groups:
+            for number, place in enumerate(alike[1:], start=2):
+                names[place] += f"-{number}"
+    return names
+
+
+def _folder_name(text: str) -> str:
+    return _IN_NO_FOLDER.sub("_", text).lstrip(".") or "model"
+
+
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """The places of each name that several have, upper and lower case being one to some file systems."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name.casefold(), []).append(place)
+    return [group for group in places.values() if len(group) > 1]
+
+
+def _differing(paths: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Paths without the parts at their beginnings and ends that all have in common."""
+    rests = [path[_in_common(paths) :] for path in paths]
+    ended = _in_common([rest[::-1] for rest in rests])
+    return [list(rest[: len(rest) - ended]) for rest in rests]
+
+
+def _in_common(paths: Iterable[Sequence[str]]) -> int:
+    """With how many equal parts all paths begin."""
+    return sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False)))
+
+
+def suspicions(prediction: Tensor, target: Tensor, keys: Mapping[str, str]) -> list[str]:
+    """What may be wrong with the numbers that a model gives: radians for degrees, or the sign of an angle.
+
+    Args:
+        prediction: (N, 3) degrees.
+        target: (N, 3) degrees.
+        keys: what to look at for `unit` and for each angle, as a predictor's `keys`.
+    """
+    found = []
+    if prediction.abs().max() < _MOST_RADIANS <= target.abs().max():
+        found.append(
+            f"no angle is beyond +-{_MOST_RADIANS}, as if they were radians where degrees are meant: look at "
+            f"{keys['unit']}"
+        )
+        prediction = torch.rad2deg(prediction)
+    errors, turned = (angle_error(sign * prediction, target).mean(dim=0).tolist() for sign in (1, -1))
+    found += [
+        f"with the sign of {angle} turned, its error would be {other:.2f} instead of {error:.2f} degrees: look at "
+        f"{keys[angle]}"
+        for angle, error, other in zip(ANGLES, errors, turned, strict=True)
+        if other < error / 2
+    ]
+    return found
+
+
+_MOST_RADIANS = 3.2
+"""A little over pi."""
+
+
 def rising(score: str) -> bool:
     """Whether more of a score of `rankpose.metrics.scores` is better: shares, areas, orders; not errors."""
     return any(word in score for word in _RISING)
@@ -119,31 +222,41 @@ def evaluate(
     about: str,
     corruption: str | None = None,
     strength: int = 0,
+    rows: Tensor | None = None,
+    remarks: Sequence[str] = (),
 ) -> Evaluation:
     """Scores of a model's predictions for the images of a protocol, with their intervals.
 
     Args:
         prediction: (N, 3) yaw, pitch, roll in degrees.
-        records: the protocol's, in the order of the predictions.
+        records: the protocol's.
         protocol: what the figures are figures of.
         crop: what the model sees of an image; for the pictures.
         model, about, corruption, strength: see `Evaluation`.
+        rows: (N,) of which records the predictions are; None: of all, in their order.
+        remarks: what else a reader must know.
 
     Raises:
         DatasetError: a prediction is no number, or there are not as many as images.
         ConfigError: a name that is none for a folder.
     """
+    known = protocol.remarks(records)
+    part = records if rows is None else records.select(rows.numpy())
+    if len(part) < len(records):
+        known.append(f"only {len(part):,} of {len(records):,} images were tested (trainer.limit_test_batches).")
     return evaluation_of(
-        pose_table(prediction, records, crop),
+        pose_table(prediction, part, crop),
         model=model,
         about=about,
         protocol=protocol.name,
-        title=protocol.title,
+        title=protocol.described,
         expected=protocol.expected,
         corruption=corruption,
         strength=strength,
-        remarks=tuple(protocol.remarks(records)),
+        remarks=(*known, *remarks),
         rejects=records.rejects,
+        available=len(records),
+        changes=protocol.changes,
     )
 
 
@@ -154,7 +267,7 @@ def evaluation_of(predictions: pd.DataFrame, *, model: str, protocol: str, **kno
     if len(broken):
         raise DatasetError(
             f"{model} under {protocol}: {len(broken):,} of {len(predictions):,} poses are no numbers, the first that "
-            f"of {broken['name'].iloc[0]}."
+            f"of {broken['name'].iloc[0]}. The model is {known['about']}."
         )
     prediction, target, identity = _poses(predictions)
     intervals = score_intervals(prediction, target, identity)
@@ -226,13 +339,16 @@ def check_distinct(evaluations: Sequence[Evaluation]) -> None:
         raise ConfigError(f"model={model}: {count} models of this name under protocol {protocol}; give each its own.")
 
 
-def as_json(evaluations: Sequence[Evaluation], compared: Sequence[ModelDifference] = ()) -> dict[str, Any]:
+def as_json(
+    evaluations: Sequence[Evaluation], compared: Sequence[ModelDifference] = (), failures: Sequence[Failure] = ()
+) -> dict[str, Any]:
     """All figures as plain values for JSON, unrounded; what is not a number is null.
 
     `schema_version`; `versions` of rankpose and torch; `results`, one for each evaluation: `model`, `about`,
-    `protocol`, `title`, `corruption`, `strength`, `images`, `identities`, `expected`, `scores` and `intervals` by name,
-    `remarks` and how many images were left out for which reason (`rejects`); `differences`, one for each pair of
-    models: `protocol`, `first`, `second` and `scores` by name, first less second.
+    `protocol`, `title`, `corruption`, `strength`, `images` (tested) of `available`, `identities`, `expected`, `scores`
+    and `intervals` by name, `remarks`, `changes` and how many images were left out for which reason (`rejects`);
+    `differences`, one for each pair of models: `protocol`, `first`, `second` and `scores` by name, first less second;
+    `failures`: `what` and `reason` of what was asked for and is not there.
     """
     results = [
         {
@@ -243,11 +359,13 @@ def as_json(evaluations: Sequence[Evaluation], compared: Sequence[ModelDifferenc
             "corruption": evaluation.corruption,
             "strength": evaluation.strength,
             "images": len(evaluation.predictions),
+            "available": len(evaluation.predictions) if evaluation.available is None else evaluation.available,
             "identities": int(evaluation.predictions["identity"].nunique()),
             "expected": evaluation.expected,
             "scores": dict(evaluation.scores),
             "intervals": {name: {"low": i.low, "high": i.high} for name, i in evaluation.intervals.items()},
             "remarks": list(evaluation.remarks),
+            "changes": list(evaluation.changes),
             "rejects": dict(Counter(reject.reason for reject in evaluation.rejects)),
         }
         for evaluation in evaluations
@@ -262,7 +380,13 @@ def as_json(evaluations: Sequence[Evaluation], compared: Sequence[ModelDifferenc
         for pair in compared
     ]
     versions = {name: version(name) for name in ("rankpose", "torch")}
-    whole = {"schema_version": SCHEMA_VERSION, "versions": versions, "results": results, "differences": pairs}
+    whole = {
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions,
+        "results": results,
+        "differences": pairs,
+        "failures": [asdict(failure) for failure in failures],
+    }
     plain: dict[str, Any] = _without_nan(whole)
     return plain
 

@@ -18,7 +18,7 @@ class Protocol:
 
     Args:
         name: short, as in tables and folder names.
-        title: what it is, in one line.
+        title: which set it is, in one line; what other arguments say (`max_angle`, `crop`) is added to it.
         reader: called with `root`, `max_angle` and `strict`, gives `Records`.
         root: where the data lie.
         max_angle: images with an angle beyond +- this many degrees are left out; None keeps all.
@@ -29,6 +29,7 @@ class Protocol:
         seed: of the corruption's draws.
         packed: take the images from this file, which `rankpose.prepare` made of them, instead of from `root`.
         expected: how many images the whole set has after the filter; None where that is not fixed.
+        changes: `KEY=VALUE` of what is otherwise than in the choice that the protocol was made from.
     """
 
     name: str
@@ -43,6 +44,19 @@ class Protocol:
     crop: CropRule | None = None
     corruption: str | None = None
     seed: int = 0
+    changes: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """The protocol as it is run, in one line."""
+        within = (
+            f"within {self.max_angle:g} degrees" if self.max_angle is not None else "(read the geodesic error only)"
+        )
+        parts = [self.title, f"all angles {within}"]
+        if self.crop is not None:
+            parts.append(f"every model through {self.crop}")
+        reader = [change for change in self.changes if change.startswith("reader.")]
+        return ", ".join([*parts, *([f"but with {', '.join(reader)}"] if reader else [])])
 
     def corruptions(self) -> list[Corruption | None]:
         """What the images are tested under, clean (None) first.
@@ -66,10 +80,16 @@ class Protocol:
         return records
 
     def remarks(self, records: Records) -> list[str]:
-        """What a reader of the figures must know about this copy of the set."""
-        if self.expected is None or len(records) == self.expected:
-            return []
-        return [
-            f"protocol {self.name} holds {self.expected:,} images, {self.packed or self.root} gave {len(records):,}: "
-            "these figures do not compare with published ones."
-        ]
+        """What a reader of the figures must know about this protocol and this copy of the set."""
+        found = []
+        if self.changes:
+            found.append(
+                f"protocol {self.name} was run with {', '.join(self.changes)}: these figures do not compare with "
+                "published ones."
+            )
+        if self.expected is not None and len(records) != self.expected:
+            found.append(
+                f"protocol {self.name} holds {self.expected:,} images, {self.packed or self.root} gave "
+                f"{len(records):,}: these figures do not compare with published ones."
+            )
+        return found

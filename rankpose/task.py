@@ -50,6 +50,16 @@ class PoseTest(pl.LightningModule):
         self.log_dict({f"test/{name}": value for name, value in self.test_scores.compute().items()})
         self.test_scores.reset()
 
+    def tested(self) -> tuple[Tensor, Tensor]:
+        """Which samples were tested, (N,) places in their set, and the poses predicted for them, (N, 3) degrees.
+
+        Raises:
+            ConfigError: none was.
+        """
+        if not self.test_table:
+            raise ConfigError("trainer.limit_test_batches: no image was tested; leave it out, or ask for more.")
+        return self.test_table["index"], self.test_table["prediction"]
+
     def _score(self, scores: PoseScores, batch: dict[str, Tensor]) -> None:
         scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
 

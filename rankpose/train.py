@@ -75,14 +75,15 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
     if not trainer.is_global_zero:
         return
     records = data.records("test")
-    tested = records.select(task.test_table["index"].numpy())
-    predictions = pose_table(task.test_table["prediction"], tested, RankPoseCrop(config.test_scale))
+    index, prediction = task.tested()
+    tested = records.select(index.numpy())
+    predictions = pose_table(prediction, tested, RankPoseCrop(config.test_scale))
     leave_results(
         run,
         predictions,
         scores,
         title=f"RankPose on {records.dataset}",
-        subtitle=f"{records.summary()}, none of them seen in training",
+        subtitle=f"{tested.summary(of=len(records))}, none of them seen in training",
         curves=gather_curves(run),
         config_text=OmegaConf.to_yaml(config, resolve=True),
     )

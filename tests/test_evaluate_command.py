@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ import torch
 from commands import run, succeed
 from scipy.io import loadmat, savemat
 
+from rankpose import evaluate
 from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
@@ -49,12 +52,37 @@ def table(root, path, change=lambda pose: pose):
     return path
 
 
+@pytest.fixture
+def here(monkeypatch, tmp_path, capsys):
+    """Calls the command in this process: exit code and what it wrote to stderr."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+        evaluate._values.clear()  # a process is one command otherwise
+        code = 0
+        try:
+            evaluate.main()
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().err
+
+    monkeypatch.chdir(tmp_path)
+    yield call
+    root.handlers[:], root.level = before
+    evaluate._values.clear()
+
+
 def test_several_values_are_taken_apart():
     kept, values = several(["checkpoint=a,b", "protocol=[x, y]", "out=o,p", "predictor=fsanet"])
     assert kept == ["checkpoint=a", "protocol=x", "out=o,p", "predictor=fsanet"]
     assert values == {"checkpoint": ["a", "b"], "protocol": ["x", "y"], "predictor": ["fsanet"]}
-    with pytest.raises(ConfigError, match="names nothing"):
-        several(["protocol=[]"])
+    for nothing in ("protocol=[]", "checkpoint=a,,b", "checkpoint=a,", "name=,"):
+        with pytest.raises(ConfigError, match="names nothing"):
+            several([nothing])
+    with pytest.raises(ConfigError, match="names a twice"):
+        several(["checkpoint=a,b,a"])
 
 
 def test_two_models_under_two_protocols(trained, small_set, photographs, tmp_path):
@@ -180,3 +208,130 @@ def test_a_missing_image_is_left_out_and_told(photographs, tmp_path):
     (result,) = results(tmp_path / "out").values()
     assert result["images"] == 29
     assert result["rejects"] == {"with no image file": 1}
+
+
+def test_two_checkpoints_of_a_run_and_a_part_of_the_images(here, trained, photographs, tmp_path):
+    """A run's folder means its best checkpoint; what was not tested is not counted."""
+    arguments = [f"roots.aflw2000={photographs}", "num_workers=0", "batch_size=4", "+trainer.limit_test_batches=2"]
+    code, said = here(f"checkpoint={trained},{trained}/checkpoints/last.ckpt", *arguments, "out=out")
+    assert (code, said) == (0, "")
+    found = results(tmp_path / "out")
+    assert set(found) == {(name, "aflw2000", 0) for name in ("best", "last")}
+    assert len(pd.read_parquet(tmp_path / "out" / "best" / "aflw2000" / "predictions.parquet")) == 8
+    for result in found.values():
+        assert (result["images"], result["available"]) == (8, 30)
+        assert "only 8 of 30 images were tested (trainer.limit_test_batches)." in result["remarks"]
+    for name in ("report.html", "tables.md", "tables.tex"):
+        assert "8 of 30 images" in (tmp_path / "out" / name).read_text()
+    code, said = here(f"checkpoint={trained}", *arguments[:-1], "+trainer.limit_test_batches=0", "out=none")
+    assert code == 1
+    assert "limit_test_batches: no image was tested" in said
+
+
+def test_what_fails_takes_nothing_else_with_it(here, photographs, small_set, tmp_path):
+    made = table(photographs, tmp_path / "good.csv")
+    places = [f"roots.aflw2000={photographs}", f"roots.synthetic={small_set}"]
+    code, said = here("predictor=table", f"predictor.table={made}", *places, "protocol=synthetic,aflw2000", "out=out")
+    assert code == 1
+    (line,) = [line for line in said.splitlines() if line.startswith("error:")]
+    assert "1 of 2 tests failed: good under synthetic: " in line
+    assert "good.csv" in line
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [result["protocol"] for result in content["results"]] == ["aflw2000"]
+    assert content["results"][0]["scores"]["mae"] < 0.01
+    assert [failure["what"] for failure in content["failures"]] == ["good under synthetic"]
+    for name in ("report.html", "tables.md"):
+        assert "Failed: good under synthetic: " in (tmp_path / "out" / name).read_text()
+
+
+def test_a_changed_protocol_says_what_it_is(here, photographs, tmp_path):
+    made = table(photographs, tmp_path / "poses.csv")
+    arguments = ["predictor=table", f"predictor.table={made}", f"roots.aflw2000={photographs}"]
+    crop = "+protocol.crop._target_=rankpose.data.crop_rules.HopeNetCrop"
+    assert here(*arguments, "protocol.max_angle=20", "protocol.expected=1969", crop, "out=other")[0] == 0
+    (changed,) = results(tmp_path / "other").values()
+    assert (
+        changed["title"]
+        == "AFLW2000-3D, all angles within 20 degrees, every model through HopeNetCrop(k=0.2, zoom=1.0)"
+    )
+    assert changed["changes"] == ["max_angle=20", "crop._target_=rankpose.data.crop_rules.HopeNetCrop"]
+    page = (tmp_path / "other" / "report.html").read_text()
+    assert "was run with max_angle=20" in page
+    assert "within 99" not in page
+    # a set may be whole and yet not the one that papers report on
+    count = str(changed["images"])
+    for given, expected in (([], None), ([f"protocol.expected={count}"], int(count))):
+        assert here(*arguments, "protocol.max_angle=20", *given, "out=again")[0] == 0
+        (again,) = results(tmp_path / "again").values()
+        assert again["expected"] == expected
+        assert "<small>published</small>" not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_labels_and_boxes_are_told_as_they_are_read(here, tmp_path):
+    write_biwi(tmp_path / "BIWI", ["01"], 2)
+    found = [path.relative_to(tmp_path / "BIWI").as_posix() for path in (tmp_path / "BIWI").glob("*/*.png")]
+    np.savez(tmp_path / "boxes.npz", images=np.array(found), bbox=np.array([[240, 160, 160, 160]] * len(found)))
+    rows = "".join(f"{name},0,0,0\n" for name in found)
+    (tmp_path / "poses.csv").write_text("image,yaw,pitch,roll\n" + rows)
+    arguments = ["predictor=table", "predictor.table=poses.csv", "roots.biwi=BIWI", "out=out"]
+    assert here(*arguments, "protocol=biwi", "protocol.reader.labels=colour", "protocol.max_angle=null")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    assert "colour camera's frame" in result["title"]
+    assert "within" not in result["title"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "depth camera" not in page.replace("&#39;", "'")
+    assert here(*arguments, "protocol=biwi_fsanet", "protocol.reader.boxes.path=boxes.npz")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    assert result["title"].endswith("but with reader.boxes.path=boxes.npz")
+    shutil.copy(tmp_path / "boxes.npz", tmp_path / "Biwi_FSA-Net.npz")
+    assert here(*arguments, "protocol=biwi_fsanet", f"protocol.reader.boxes.path={tmp_path}/Biwi_FSA-Net.npz")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    assert result["changes"] == []  # where a file lies is no matter
+    assert result["expected"] == 13219
+
+
+def test_a_table_in_radians_is_told(here, photographs, tmp_path):
+    made = table(photographs, tmp_path / "rad.csv", lambda pose: torch.deg2rad(pose) * torch.tensor([1.0, -1, 1]))
+    assert here("predictor=table", f"predictor.table={made}", f"roots.aflw2000={photographs}", "out=out")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    radians, pitch = (remark for remark in result["remarks"] if remark.startswith("rad: "))
+    assert f"radians where degrees are meant: look at the unit of {made}" in radians
+    assert "sign of pitch turned, its error would be 0.00 instead of" in pitch
+    assert f"look at the column pitch of {made}" in pitch
+    assert radians.removeprefix("rad: ") in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_models_are_named_apart_or_as_asked(here, trained, photographs, tmp_path):
+    runs = [tmp_path / sweep / "run" for sweep in ("lr_0.001", "lr_0.01")]
+    for place in runs:
+        (place / "checkpoints").mkdir(parents=True)
+        (place / "checkpoints" / "best.ckpt").symlink_to(trained / "checkpoints" / "best.ckpt")
+    arguments = [f"checkpoint={','.join(map(str, runs))}", f"roots.aflw2000={photographs}", "num_workers=0"]
+    assert here(*arguments, "name=1,two words", "out=named") == (0, "")
+    assert {model for model, *_ in results(tmp_path / "named")} == {"1", "two words"}
+    assert (tmp_path / "named" / "two words" / "aflw2000" / "predictions.parquet").is_file()
+
+
+REFUSED = {
+    "sweep": (["-m", "protocol.corruption=blur,noise"], "-m: checkpoint, predictor, protocol, name take several"),
+    "a file for a folder": (["out=good.csv"], "is a file; name a folder"),
+    "below a file": (["out=good.csv/out"], "is a file; name a folder"),
+    "too many names": (["name=a,b"], "name=a,b: 2 for 1 models: good."),
+    "no name": (["name=.hidden"], "name=.hidden: must be names of folders"),
+    "another protocol's name": (["protocol=aflw2000_all", "protocol.name=aflw2000"], "is the name of another protocol"),
+    "the same twice": (["protocol=aflw2000,aflw2000"], "names aflw2000 twice"),
+    "nothing between": (["protocol=aflw2000,,biwi"], "names nothing between two commas"),
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_cannot_be_is_told_before_the_first_test(here, photographs, tmp_path, mistake):
+    table(photographs, tmp_path / "good.csv")
+    before = sorted(tmp_path.rglob("*"))
+    given, told = REFUSED[mistake]
+    code, said = here("predictor=table", "predictor.table=good.csv", f"roots.aflw2000={photographs}", *given)
+    assert code == 1
+    (line,) = said.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert sorted(tmp_path.rglob("*")) == before

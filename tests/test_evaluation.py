@@ -24,13 +24,25 @@ from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
 from rankpose.data.record import Reject
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation import Evaluation, as_json, check_distinct, differences, evaluate, evaluation_of, rising
+from rankpose.evaluation import (
+    Evaluation,
+    as_json,
+    check_distinct,
+    check_folder_name,
+    differences,
+    distinct_names,
+    evaluate,
+    evaluation_of,
+    rising,
+    suspicions,
+)
 from rankpose.metrics import geodesic_error
 from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
 from rankpose.protocol import Protocol
 from rankpose.report import evaluation as report
 from rankpose.report.main_table import (
     SCORES,
+    images_in_words,
     main_table,
     published_figures,
     tidy_scores,
@@ -170,11 +182,73 @@ class TestFromRecords:
             assert row.crop_y + row.crop_side / 2 == pytest.approx((top + bottom) / 2)
             assert cv2.imread(row.image) is not None
 
+    def test_a_part_of_the_images_is_told_as_a_part(self, aflw2000: Path) -> None:
+        protocol = Protocol("aflw2000", "AFLW", read_aflw2000, str(aflw2000), max_angle=45)
+        found = evaluate(
+            torch.zeros(2, 3),
+            protocol.records(),
+            protocol,
+            FSANetCrop(),
+            model="zero",
+            about="",
+            rows=torch.tensor([1, 3]),
+        )
+        assert list(found.predictions["name"]) == ["image00001.jpg", "image00004.jpg"]
+        assert found.title == "AFLW, all angles within 45 degrees"
+        assert images_in_words(found) == "2 of 4 images"
+        assert "only 2 of 4 images" in found.remarks[-1]
+
     @pytest.mark.parametrize("shape", [(3, 3), (5, 3), (4, 2)])
     def test_a_wrong_number_of_predictions_is_refused(self, aflw2000: Path, shape: tuple[int, int]) -> None:
         protocol = Protocol("aflw2000", "within 99", read_aflw2000, str(aflw2000))
         with pytest.raises(DatasetError, match="4 images"):
             evaluate(torch.zeros(shape), protocol.records(), protocol, RankPoseCrop(), model="zero", about="")
+
+
+PARTS = st.lists(st.sampled_from(["a", "A", "b", "a.b", "..", "a\\b", "a/b", "x\n", "lr_0.1", "lr_0.01"]), min_size=1)
+
+
+class TestNames:
+    @given(st.lists(PARTS, min_size=1, max_size=6))
+    def test_are_folders_of_their_own(self, paths: list[list[str]]) -> None:
+        names = distinct_names([(path[-1], path) for path in paths])
+        for name in names:
+            check_folder_name("model", name)
+        assert len({name.casefold() for name in names}) == len(paths)
+
+    @pytest.mark.parametrize(
+        ("paths", "names"),
+        [
+            (["x/run/best"], ["run"]),
+            (["x/lr_0.001/best", "x/lr_0.01/best"], ["lr_0.001", "lr_0.01"]),
+            (["a/run/best", "b/run/best"], ["a", "b"]),
+            (["a/run/best", "a/run/last"], ["best", "last"]),
+            (["lr_0.1/0/best", "lr_0.2/0/best", "x/net/best"], ["lr_0.1", "lr_0.2", "net"]),
+            (["a/run/best", "a/run/last", "b/run/best"], ["a-run-best", "a-run-last", "b-run-best"]),
+            (["run/best", "a/run/best"], ["run", "a"]),
+        ],
+    )
+    def test_are_the_shortest_part_that_tells_apart(self, paths: list[str], names: list[str]) -> None:
+        parts = [["home", *path.split("/")] for path in paths]
+        assert distinct_names([(path[-2], path) for path in parts]) == names
+
+
+class TestSuspicions:
+    KEYS = {name: f"the key of {name}" for name in ("unit", *ANGLES)}  # noqa: RUF012
+
+    @pytest.mark.parametrize("radians", [False, True])
+    @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1), (-1, -1, 1), (-1, -1, -1)])
+    def test_are_of_the_unit_and_of_the_signs_that_are_wrong(self, radians: bool, signs: tuple[int, int, int]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        target = 30 * torch.randn(200, 3, generator=generator)
+        prediction = (target + 4 * torch.randn(200, 3, generator=generator)) * torch.tensor(signs)
+        found = suspicions(torch.deg2rad(prediction) if radians else prediction, target, self.KEYS)
+        wrong = ["unit"] * radians + [angle for angle, sign in zip(ANGLES, signs, strict=True) if sign < 0]
+        assert [text.rpartition("the key of ")[2] for text in found] == wrong
+
+    def test_of_a_model_that_knows_nothing_there_is_none_about_signs(self) -> None:
+        target = 30 * torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        assert suspicions(torch.full((200, 3), 4.0), target, self.KEYS) == []
 
 
 class TestDifferences:
@@ -288,6 +362,7 @@ class TestMainTable:
         assert sources(expected=61) == []
         assert sources(expected=None) == []
         assert sources(expected=60, protocol="aflw2000_all") == []
+        assert sources(expected=60, changes=("max_angle=60",)) == []
         note = main_table([evaluation("net", predictions, expected=1969)], papers).note
         assert "1,969" in note
         assert "60" in note

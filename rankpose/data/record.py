@@ -95,9 +95,10 @@ class Records:
             identity_names=self.identity_names[codes],
         )
 
-    def summary(self) -> str:
-        """One line: what the set holds and what was left out."""
-        line = f"{self.dataset}: {len(self):,} images of {len(self.identity_names):,} identities"
+    def summary(self, of: int | None = None) -> str:
+        """One line: what the set holds, where it is a part out of how many images, and what was left out."""
+        part = f"{len(self):,}" if of in (None, len(self)) else f"{len(self):,} of {of:,}"
+        line = f"{self.dataset}: {part} images of {len(self.identity_names):,} identities"
         if not self.rejects:
             return line
         reasons: dict[str, int] = {}

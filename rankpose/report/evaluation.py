@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rankpose.evaluation import Evaluation, ModelDifference, as_json, check_distinct
+from rankpose.evaluation import Evaluation, Failure, ModelDifference, as_json, check_distinct
 from rankpose.files import write_whole
 from rankpose.report.evaluation_page import alignment_table, evaluation_page, robustness_scores
 from rankpose.report.main_table import (
@@ -34,6 +34,7 @@ def write_evaluation_report(
     title: str | None = None,
     notes: Sequence[str] = (),
     config_text: str | None = None,
+    failures: Sequence[Failure] = (),
 ) -> Path:
     """Writes `report.html`, `tables.md`, `tables.tex`, `tables.csv`, `metrics.json` and the predictions.
 
@@ -47,6 +48,7 @@ def write_evaluation_report(
         title: of the page; by default it says which models under which protocols.
         notes: one paragraph each, plain text.
         config_text: the configuration, shown on the page as it is.
+        failures: what else was asked for.
 
     Returns:
         The path of the page.
@@ -60,9 +62,10 @@ def write_evaluation_report(
         check_predictions(one.predictions)
     papers = published_figures()
     files: dict[str, str | bytes] = {
-        "metrics.json": json.dumps(as_json(evaluations, compared), indent=2, sort_keys=True, allow_nan=False) + "\n",
+        "metrics.json": json.dumps(as_json(evaluations, compared, failures), indent=2, sort_keys=True, allow_nan=False)
+        + "\n",
         "tables.csv": tidy_scores(evaluations, papers).to_csv(index=False),
-        "tables.md": tables_as_markdown(evaluations, compared, papers),
+        "tables.md": tables_as_markdown(evaluations, compared, papers, failures),
         "tables.tex": "% \\usepackage{booktabs}\n" + "\n".join(map(to_latex, _tables(evaluations, papers))),
     }
     for one in evaluations:
@@ -76,6 +79,7 @@ def write_evaluation_report(
         title=_title(evaluations) if title is None else title,
         notes=notes,
         config_text=config_text,
+        failures=failures,
     )
     _put(folder, files)
     return folder / "report.html"
@@ -85,9 +89,10 @@ def tables_as_markdown(
     evaluations: Sequence[Evaluation],
     compared: Sequence[ModelDifference],
     papers: Mapping[str, Sequence[Published]],
+    failures: Sequence[Failure] = (),
 ) -> str:
     """The tables of the page as one Markdown text."""
-    parts = []
+    parts = [f"Failed: {failure}\n" for failure in failures]
     for protocol, group in _by_protocol(evaluations).items():
         clean = [one for one in group if one.strength == 0]
         if clean:
@@ -97,7 +102,8 @@ def tables_as_markdown(
                 parts += ["Paired differences, degrees:\n", frame_to_markdown(differences_table(pairs))]
             parts += ["The constant rotation between predictions and labels, degrees:\n"]
             parts += [frame_to_markdown(alignment_table(clean))]
-            parts += [f"{remark[:1].upper()}{remark[1:]}\n" for one in clean[:1] for remark in one.remarks]
+            remarks = dict.fromkeys(remark for one in clean for remark in one.remarks)
+            parts += [f"{remark[:1].upper()}{remark[1:]}\n" for remark in remarks]
         if any(one.strength for one in group):
             curves = robustness_curves(robustness_scores(group))
             parts += [f"### {protocol}: mean absolute error by strength of corruption, degrees\n"]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from rankpose.evaluation import Evaluation, ModelDifference
+from rankpose.evaluation import Evaluation, Failure, ModelDifference
 from rankpose.pose import ANGLES
 from rankpose.report import comparison, tables
 from rankpose.report.main_table import (
@@ -117,6 +117,7 @@ def evaluation_page(
     title: str,
     notes: Sequence[str] = (),
     config_text: str | None = None,
+    failures: Sequence[Failure] = (),
 ) -> str:
     """The page as text.
 
@@ -128,6 +129,7 @@ def evaluation_page(
         title: what was tested.
         notes: one paragraph each, plain text.
         config_text: the configuration, shown as it is.
+        failures: what else was asked for.
     """
     about = {one.model: one.about for one in reversed(evaluations)}
     models = list(dict.fromkeys(one.model for one in evaluations))
@@ -151,6 +153,7 @@ def evaluation_page(
         strengths=Markup(tables.to_html(strength_table(), "What each strength is")),
         notes=list(notes),
         config_text=config_text,
+        failures=list(failures),
     )
 
 

@@ -147,7 +147,8 @@ def main_table(evaluations: Sequence[Evaluation], papers: Mapping[str, Sequence[
 def images_in_words(evaluation: Evaluation) -> str:
     """How many images and people there were, and how many the whole set has."""
     images, people = len(evaluation.predictions), evaluation.predictions["identity"].nunique()
-    text = f"{format_number(images)} image{'s' if images != 1 else ''}"
+    part = "" if evaluation.available in (None, images) else f" of {evaluation.available:,}"
+    text = f"{format_number(images)}{part} image{'s' if images != 1 or part else ''}"
     if people < images:
         text += f" of {format_number(people)} {'people' if people != 1 else 'person'}"
     return text if evaluation.expected in (None, images) else f"{text}; the whole set has {evaluation.expected:,}"
@@ -320,6 +321,8 @@ def _number(text: str) -> float:
 def _note(first: Evaluation, reported: Sequence[Published], complete: bool) -> str:
     if not reported:
         return "No published figure is known to have been measured under just this protocol."
+    if first.changes:
+        return f"Published figures are not shown: here {first.protocol} was run with {', '.join(first.changes)}."
     if not complete:
         return (
             f"Published figures are not shown: they are about all {format_number(first.expected)} images of this "
