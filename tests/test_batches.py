@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from rankpose.data.augment import SurroundingsSwap, Views, face_mask, follow_pose
+from rankpose.data.augment import A, Colours, SurroundingsSwap, Views, face_mask, follow_pose
 from rankpose.data.crop import View, crop_matrix, outline, plain_square, warp_image, warp_points
 from rankpose.data.identity_sampler import EveryImage, IdentitySampler
 from rankpose.data.record import Record
@@ -102,6 +102,71 @@ def test_published_views_stay_in_their_ranges():
     view = [Views().draw(np.random.default_rng(k), np.random.default_rng(1000 + k)) for k in range(500)]
     assert all(1.4 <= v.scale <= 1.6 and 0.99 <= v.zoom <= 1.21 and not v.flip and v.turn_deg == 0 for v in view)
     assert max(abs(v.shift[0]) for v in view) <= 0.105
+
+
+def transforms_of(base, **needed):
+    """Every albumentations transform of a kind that can be made of nothing but these arguments."""
+    for name in sorted(vars(A)):
+        kind = getattr(A, name)
+        if isinstance(kind, type) and issubclass(kind, base) and kind is not base:
+            try:
+                yield kind(p=0.01, **needed.get(name, {}))
+            except (TypeError, ValueError):
+                continue
+
+
+MOVING = {"Resize": {"height": 64, "width": 64}, "RandomCrop": {"height": 64, "width": 64}}
+
+
+def keeps_keypoints(transform):
+    """Whether albumentations leaves points where they are, whatever it draws."""
+    points = np.array([[10.0, 20.0, 0, 0, 0], [40.0, 50.0, 0, 0, 0]])
+    image = np.random.default_rng(0).integers(256, size=(64, 80, 3), dtype=np.uint8)
+    return all(
+        np.allclose(transform(image=image, keypoints=points, force_apply=True)["keypoints"], points) for _ in range(9)
+    )
+
+
+def refusal(transforms):
+    """What is said against them; nothing where they are taken."""
+    try:
+        Colours(transforms)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def test_colours_refuse_every_transform_that_moves_pixels_and_take_those_that_do_not():
+    transforms = {type(one).__name__: one for one in transforms_of(A.DualTransform, **MOVING)}
+    said = {name: refusal([A.OneOf([A.Sequential([one])])]) for name, one in transforms.items()}
+    assert all(name in text for name, text in said.items() if text)
+    taken = {name for name, text in said.items() if not text}
+    assert {"CoarseDropout", "PixelDropout", "GridDropout", "NoOp"} <= taken
+    assert all(keeps_keypoints(transforms[name]) for name in taken)
+    assert {"HorizontalFlip", "Rotate", "Affine", "RandomScale", "Resize", "RandomCrop"} <= set(said) - taken
+
+
+def test_colours_take_every_change_of_colour_and_refuse_what_gives_another_kind_of_image():
+    image = np.random.default_rng(0).integers(256, size=(96, 96, 3), dtype=np.uint8)
+    transforms = {type(one).__name__: one for one in transforms_of(A.ImageOnlyTransform)}
+    said = {name: refusal([one]) for name, one in transforms.items()}
+    taken = {name for name, text in said.items() if not text}
+    assert {"HueSaturationValue", "ChannelShuffle", "Downscale", "GaussNoise", "ToGray", "ZoomBlur"} <= taken
+    for name in taken:
+        transforms[name].p = 1.0
+        colours = Colours([transforms[name]])
+        changed = colours(image, 3)
+        assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
+        assert np.array_equal(changed, colours(image, 3))
+    assert not any("\n" in text for text in said.values())
+    assert all("float32" in said[name] for name in ("Normalize", "ToFloat"))
+
+
+def test_a_refused_colour_names_the_keys_where_geometry_belongs():
+    with pytest.raises(ConfigError, match=r"augment\.colours: HorizontalFlip .*augment\.views\.flip_p, turn_deg"):
+        Colours([A.HorizontalFlip(p=0.5)])
+    with pytest.raises(ConfigError, match=r"augment\.colours: function"):
+        Colours([lambda image: image])
 
 
 def test_swap_keeps_the_face_and_changes_the_rest():

@@ -7,7 +7,7 @@ those shows no head pose.
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -20,6 +20,7 @@ from rankpose.pose import flip_pose, turn_pose
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
 import albumentations as A
+from albumentations.augmentations.dropout.transforms import BaseDropout
 
 
 class Views:
@@ -95,9 +96,15 @@ def follow_pose(pose_deg: np.ndarray, views: Sequence[View]) -> np.ndarray:
 
 
 class Colours:
-    """A list of albumentations transforms on one RGB uint8 image, reproducible from a seed."""
+    """A list of albumentations transforms on one RGB uint8 image, reproducible from a seed.
+
+    Raises:
+        ConfigError: one of them moves pixels, which would leave the label behind, or gives another kind of image.
+    """
 
     def __init__(self, transforms: Sequence[Any]) -> None:
+        for transform in _one_by_one(transforms):
+            _check_colour(transform)
         self.compose = A.Compose(list(transforms))
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
@@ -105,6 +112,39 @@ class Colours:
         # not set_random_seed: it makes generators anew for each transform, which takes longer than the transforms
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self.compose(image=image)["image"]
+
+
+def _one_by_one(transforms: Sequence[Any]) -> Iterator[Any]:
+    """The transforms inside OneOf, Sequential and the like, however deep."""
+    for transform in transforms:
+        if isinstance(transform, A.BaseCompose):
+            yield from _one_by_one(transform.transforms)
+        else:
+            yield transform
+
+
+def _check_colour(transform: Any) -> None:
+    name = type(transform).__name__
+    if not isinstance(transform, A.BasicTransform):
+        raise ConfigError(f"augment.colours: {name} is no transform of albumentations.")
+    # whatever may move pixels is a DualTransform; among these are some that only paint over them
+    in_place = isinstance(transform, (BaseDropout, A.PixelDropout, A.Morphological)) or type(transform) is A.NoOp
+    if isinstance(transform, A.DualTransform) and not in_place:
+        raise ConfigError(
+            f"augment.colours: {name} moves pixels and leaves the label behind. Mirror images, turns and sizes, whose "
+            "labels follow, are augment.views.flip_p, turn_deg, scale and zoom; take out whatever else moves pixels."
+        )
+    image = np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)
+    try:
+        changed = transform(image=image, force_apply=True)["image"]
+    except Exception as error:  # each transform has errors of its own
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"augment.colours: {name} does not take an image alone ({reason}).") from error
+    if changed.shape != image.shape or changed.dtype != image.dtype:
+        raise ConfigError(
+            f"augment.colours: {name} makes {changed.dtype} of shape {tuple(changed.shape)} of an RGB image of bytes; "
+            "take it out: the network scales its input itself."
+        )
 
 
 class SurroundingsSwap:
