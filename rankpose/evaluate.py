@@ -223,13 +223,16 @@ class AfterTraining:
         report([test], test.evaluations(self.records), _default_place([test]))
 
 
-def after_training(protocols: Sequence[str], roots: Mapping[str, str], num_workers: int | None) -> list[AfterTraining]:
+def after_training(
+    protocols: Sequence[str], roots: Mapping[str, str], num_workers: int | None, crop: CropRule
+) -> list[AfterTraining]:
     """Reads the data of protocols, so that what is missing is told before hours of training.
 
     Args:
         protocols: choices of `protocol`.
         roots: where data sets lie, as the configuration's `roots`.
         num_workers: loader processes.
+        crop: what the network is to see.
 
     Raises:
         RankPoseError: no such protocol, or data that are missing.
@@ -243,7 +246,9 @@ def after_training(protocols: Sequence[str], roots: Mapping[str, str], num_worke
             raise ConfigError(f"protocols: no protocol {name}; there are {', '.join(error.options or [])}.") from error
         config.num_workers = num_workers
         protocol: Protocol = build(config.protocol)
-        found.append(AfterTraining(config, protocol, protocol.records()))
+        records = protocol.records()
+        protocol.check_reach(records, crop)
+        found.append(AfterTraining(config, protocol, records))
     return found
 
 
@@ -399,6 +404,8 @@ def run(config: DictConfig) -> None:
     for test in tests:  # all before the first test: data that are missing are told at once
         if test.protocol.name not in records:
             records[test.protocol.name] = test.protocol.records()
+        if not isinstance(test.predictor, TablePredictor):
+            test.protocol.check_reach(records[test.protocol.name], test.predictor.crop)
     evaluations: list[Evaluation] = []
     failures: list[Failure] = []
     for test in tests:

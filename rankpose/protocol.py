@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rankpose.data.corruption import STRENGTHS, Corruption
-from rankpose.data.crop_rules import CropRule
+from rankpose.data.corruption import STRENGTHS, Corruption, image_rng
+from rankpose.data.crop import outline_of
+from rankpose.data.crop_rules import CropRule, extent_of
 from rankpose.data.record import Records
-from rankpose.data.store import read_packed
+from rankpose.data.store import check_reach, read_packed
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,26 @@ class Protocol:
             log.warning("%s", note)
         return records
 
+    def check_reach(self, records: Records, crop: CropRule) -> None:
+        """Holds what a model is to see, under every corruption, against what was packed.
+
+        Args:
+            records: as `records` gives them.
+            crop: the model's own rule.
+
+        Raises:
+            ConfigError: crops reach beyond the packed file's.
+        """
+        if self.packed is None:
+            return
+        rule, corruptions, extent = self.crop or crop, self.corruptions(), 0.0
+        for row in range(len(records)):
+            face = outline_of(records.face_box[row], None if records.landmarks is None else records.landmarks[row])
+            for corruption in corruptions:
+                points = face if corruption is None else corruption.points(face, image_rng(self.seed, row))
+                extent = max(extent, extent_of(rule, points, face))
+        check_reach("protocol.packed", self.packed, extent, 0.0, "test on the folder (protocol.packed=null)")
+
     def remarks(self, records: Records) -> list[str]:
         """What a reader of the figures must know about this protocol and this copy of the set."""
         found = []
@@ -91,5 +112,10 @@ class Protocol:
             found.append(
                 f"protocol {self.name} holds {self.expected:,} images, {self.packed or self.root} gave "
                 f"{len(records):,}: these figures do not compare with published ones."
+            )
+        if self.packed is not None:
+            found.append(
+                f"protocol {self.name} takes its images from {self.packed}, resized and compressed again: figures "
+                "differ a little from those of the folder."
             )
         return found

@@ -124,7 +124,8 @@ def main(config: DictConfig) -> float | None:
         check(task, data, *(checked(config[part]) for part in ("trainer", "schedule", "callbacks")))
         check_same_task(checkpoint, task.config)
         data.prepare_data()
-        further = after_training(config.protocols, config.roots, config.data.num_workers)
+        seen = RankPoseCrop(config.test_scale)
+        further = after_training(config.protocols, config.roots, config.data.num_workers, seen)
         parts = {part: data.records(part) for part in ("train", "val", "test")}
         repeated.check_data(config, parts)
         data.batches_per_epoch()  # says so where the people do not fill a batch

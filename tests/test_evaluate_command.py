@@ -3,8 +3,10 @@
 import csv
 import json
 import logging
+import re
 import shutil
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,10 @@ from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
 from rankpose.data.aflw2000 import read_aflw2000
+from rankpose.data.pack import prepare
+from rankpose.data.store import CropRule
 from rankpose.data.synthetic.biwi_tree import write_biwi
+from rankpose.data.w300lp import read_300w_lp
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
@@ -83,6 +88,19 @@ def test_several_values_are_taken_apart():
             several([nothing])
     with pytest.raises(ConfigError, match="names a twice"):
         several(["checkpoint=a,b,a"])
+
+
+def test_a_packed_file_that_shows_too_little_is_refused_before_the_first_test(trained, small_set, tmp_path):
+    reader = partial(read_300w_lp, subsets=["SYN_TEST"])
+    prepare(reader(small_set), small_set, tmp_path / "faces.arrow", reader, 99.0, CropRule(turn_deg=0), workers=1)
+    arguments = [f"checkpoint={trained}/checkpoints/best.ckpt", "protocol=synthetic", f"roots.synthetic={small_set}"]
+    arguments += ["protocol.packed=faces.arrow", "num_workers=0", "protocol.corruption=box_scale", "out=out"]
+    failed = run("evaluate", *arguments, cwd=tmp_path)
+    assert failed.returncode == 1
+    (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    assert re.search(r"protocol\.packed=faces\.arrow: .*rankpose\.prepare.*crop\.extent=2\.24 ", line)
+    assert "MAE" not in failed.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_two_models_under_two_protocols(trained, small_set, photographs, tmp_path):

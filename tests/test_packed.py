@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -24,15 +25,17 @@ from torch.utils.data import DataLoader
 
 from rankpose.data import store
 from rankpose.data.augment import Augment, Views
-from rankpose.data.batches import CropDataset, default_workers
-from rankpose.data.crop import View, crop_matrix, reach, square_matrix, warp_points
+from rankpose.data.batches import CropDataset, TestCrops, default_workers
+from rankpose.data.crop import View, crop_matrix, plain_square, reach, square_matrix, warp_points
+from rankpose.data.crop_rules import BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop, extent_of
 from rankpose.data.datamodule import PoseDataModule
-from rankpose.data.identity_sampler import IdentitySampler
+from rankpose.data.identity_sampler import Draw, IdentitySampler
 from rankpose.data.pack import prepare
 from rankpose.data.store import CropRule, open_packed
 from rankpose.data.w300lp import read_300w_lp, split_by_photograph
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat
+from rankpose.protocol import Protocol
 
 SHAPE = np.random.default_rng(0).normal(size=(68, 3)) * [1, 1.2, 0.6]
 """Any rigid set of points will do for a head."""
@@ -121,6 +124,29 @@ def test_the_square_is_no_larger_than_the_test_crop_where_nothing_turns():
     assert reach(points, 1.4, 0.0) == pytest.approx((2, 2, 56))
     corners = warp_points(np.array([[2.0, 2.0], [58.0, 58.0]]), square_matrix(2, 2, 56, 64))
     assert np.allclose(corners, [[-0.5, -0.5], [63.5, 63.5]])
+
+
+@given(st.integers(2, 9), st.floats(0, 60), st.floats(1, 3), st.floats(1, 3), st.integers(0, 10**6))
+def test_a_crop_that_a_file_holds_lies_within_its_square(count, turn, extent, wanted, seed):
+    points = np.random.default_rng(seed).uniform(-1, 1, (count, 2)) * np.random.default_rng(seed + 1).uniform(0, 9, 2)
+    left, top, side = reach(points, extent, turn)
+    inner_left, inner_top, inner = plain_square(points, wanted)
+    inside = min(inner_left - left, inner_top - top, left + side - inner_left - inner) > -2e-3 * side
+    assert inside or not CropRule(extent=extent, turn_deg=turn).holds(wanted, 0)
+    assert CropRule(extent=extent, turn_deg=turn).holds(extent, turn)
+    assert not CropRule(extent=extent, turn_deg=turn).holds(extent, turn + 1)
+
+
+@given(
+    st.integers(0, 10**6), st.sampled_from([RankPoseCrop(1.4), HopeNetCrop(), FSANetCrop(), BoxCrop(0.1, 0.3, 0, 1)])
+)
+def test_a_rules_extent_is_the_square_that_holds_what_it_takes(seed, rule):
+    points = np.random.default_rng(seed).uniform(300, 700, (68, 2))
+    extent = extent_of(rule, points, points)
+    left, top, side = plain_square(points, extent)
+    bounds = np.array(rule.rectangle(points)) - [left, top, left + side, top + side]
+    outward = bounds * [-1, -1, 1, 1]
+    assert outward.max() == pytest.approx(0, abs=1.6), "whole pixels"
 
 
 # Packed and folder are one
@@ -222,6 +248,63 @@ def test_a_file_that_cannot_serve_the_configuration_is_refused(tree, packed):
     assert 0 < len(few) < PEOPLE * VIEWS
     assert len(few) + len(few.rejects) == PEOPLE * VIEWS
     assert np.abs(few.pose).max() <= 30
+
+
+@pytest.mark.parametrize("most", [1.63, 1.777, 2.0])
+def test_the_settings_that_a_refusal_names_are_enough(tree, packed, most):
+    views = Views(scale=(1.2, most), turn_deg=33.3)
+    with pytest.raises(ConfigError) as refused:
+        module(tree, packed, Augment(views)).setup("fit")
+    told = re.search(r"crop\.extent=(\S+) crop\.turn_deg=(\S+),", str(refused.value))
+    assert CropRule(extent=float(told[1]), turn_deg=float(told[2])).holds(views.extent, views.largest_turn_deg)
+
+
+RULES = {"rankpose": RankPoseCrop(1.4), "hopenet": HopeNetCrop(), "fsanet": FSANetCrop()}
+REFUSED = {("fsanet", None), ("fsanet", "box_shift"), ("hopenet", "box_shift")} | {
+    (name, "box_scale") for name in RULES
+}
+
+
+@pytest.fixture(scope="module")
+def white(tmp_path_factory):
+    """Heads in white images that are larger than any crop: only what was not packed is black."""
+    root = tmp_path_factory.mktemp("white") / "lp"
+    (root / "AFW").mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    for number in range(20):
+        points = 200 + rng.uniform(8, 16, 2) * rng.normal(size=(68, 2))
+        cv2.imwrite(f"{root}/AFW/AFW_{number}_0.png", np.full((400, 400, 3), 255, np.uint8))
+        savemat(f"{root}/AFW/AFW_{number}_0.mat", {"Pose_Para": np.zeros((1, 7)), "pt2d": points.T})
+    pack(root, root.parent / "lp.arrow")
+    return root
+
+
+def darkest(protocol, rule):
+    """The darkest pixel of all that a test sees."""
+    records = protocol.records()
+    rows = [Draw(row) for row in range(len(records))]
+    return min(
+        TestCrops(records, rule, 64, corruption)[rows]["image"].min().item() for corruption in protocol.corruptions()
+    )
+
+
+@pytest.mark.parametrize("corruption", [None, "box_shift", "box_scale"])
+@pytest.mark.parametrize("name", RULES)
+def test_a_test_from_a_packed_file_sees_what_the_folder_shows_or_is_refused(white, tmp_path, name, corruption):
+    protocol = partial(Protocol, "lp", "", read_300w_lp, str(white), corruption=corruption)
+    file, rule = white.parent / "lp.arrow", RULES[name]
+    if (name, corruption) in REFUSED:
+        narrow = protocol(packed=str(file))
+        with pytest.raises(ConfigError, match=r"protocol\.packed=.*lp\.arrow.*packed=null") as refused:
+            narrow.check_reach(narrow.records(), rule)
+        assert darkest(narrow, rule) == 0
+        told = re.search(r"rankpose\.prepare\) with crop\.extent=(\S+) crop\.turn_deg=(\S+),", str(refused.value))
+        file = tmp_path / "wide.arrow"
+        pack(white, file, crop=CropRule(extent=float(told[1]), turn_deg=float(told[2])))
+    for wide in (protocol(packed=str(file)), protocol()):
+        wide.check_reach(wide.records(), rule)
+        assert darkest(wide, rule) > 150, "a pixel of the edge"
+        assert bool(wide.remarks(wide.records())) == (wide.packed is not None), "figures are not quite the folder's"
 
 
 @pytest.mark.parametrize(("damage", "told"), [("cut", "cut off"), ("foreign", "none that rankpose.prepare wrote")])

@@ -147,6 +147,23 @@ CROP_RULES: dict[str, type] = {
 """The rules by the names that a model's description uses."""
 
 
+_LARGE = 10_000  # pixels
+
+
+def extent_of(rule: CropRule, points: np.ndarray, face: np.ndarray) -> float:
+    """Side of the square about a face box's middle that holds a crop, over the box's larger side.
+
+    Args:
+        rule: takes the crop.
+        points: (M, 2) pixels, what it goes around.
+        face: (M, 2) pixels, what the face box goes around: the same, but where a corruption has moved the points.
+    """
+    low, high = face.min(axis=0), face.max(axis=0)
+    # as on a large face, where whole pixels are small
+    rectangle = rule.rectangle((points - (low + high) / 2) * (_LARGE / (high - low).max()))
+    return 2 * max(map(abs, rectangle)) / _LARGE
+
+
 def _pixels(bounds: np.ndarray) -> tuple[int, int, int, int]:
     """Whole bounds, right and bottom outside; a face smaller than a pixel still gets one."""
     left, top, right, bottom = (int(bound) for bound in bounds)

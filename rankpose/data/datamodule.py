@@ -120,16 +120,10 @@ class PoseDataModule(pl.LightningDataModule):
 
     def _open_packed(self, path: str) -> Records:
         """The packed file's records, if it holds all that the augmentation may ask for."""
-        crop = store.read_packing(path).crop
         views = self.augment.views if self.augment is not None else None
         extent = max(self.test_scale, views.extent if views is not None else 0.0)
         turn = views.largest_turn_deg if views is not None else 0.0
-        if extent > crop.extent + 1e-6 or turn > crop.turn_deg:
-            raise ConfigError(
-                f"data.packed={path}: its crops reach {crop.extent:g} face boxes and turns of {crop.turn_deg:g} "
-                f"degrees, this configuration needs {extent:.4g} and {turn:g}: prepare another with "
-                f"crop.extent={extent:.4g} crop.turn_deg={turn:g}, or change augment."
-            )
+        store.check_reach("data.packed", path, extent, turn, "change augment or test_scale")
         return store.read_packed(path, self.reader, self.max_angle)
 
     def records(self, part: str) -> Records:

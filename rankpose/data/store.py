@@ -9,6 +9,7 @@ padded with black, never squeezed, and not turned, so the labels are the source'
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from rankpose.pose import ANGLES
 
 KEY = b"rankpose_packed"
 VERSION = 1
-AGAIN = "prepare it again (python -m rankpose.prepare), or train from the folder (data.packed=null)"
+AGAIN = "prepare it again (python -m rankpose.prepare), or take the folder (packed=null)"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class CropRule:
         for key, (low, high) in limits.items():
             if not low <= getattr(self, key) <= high:
                 raise ConfigError(f"crop.{key}={getattr(self, key)}: must be between {low} and {high}.")
+
+    def holds(self, extent: float, turn_deg: float) -> bool:
+        """Whether crops lie within the packed square, of a face of any shape.
+
+        Args:
+            extent: side of the square about the face box's middle that holds them, over the box's larger side.
+            turn_deg: largest in-plane turn.
+        """
+        # Room for turns is room for larger crops that do not turn: of two points s apart along an axis, s cos t are
+        # left after a turn by t to one side or the other, and the turned square is cos t + sin t as wide.
+        turn = math.radians(min(self.turn_deg, 22.5))
+        upright = math.cos(turn) * (math.cos(turn) + math.sin(turn)) if turn_deg == 0 else 1.0
+        return extent <= self.extent * upright + 1e-6 and turn_deg <= self.turn_deg
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,29 @@ def read_packing(path: str | Path) -> Packing:
         raise DatasetError(f"{path}: is a packed file of version {version}, this is {VERSION}: {AGAIN}.")
     rejects = tuple(Reject(**reject) for reject in content.pop("rejects"))
     return Packing(**content | {"crop": CropRule(**content["crop"]), "rejects": rejects})
+
+
+def check_reach(key: str, path: str | Path, extent: float, turn_deg: float, instead: str) -> None:
+    """Raises where crops that are to be taken from a packed file reach beyond it: what lies there would be black.
+
+    Args:
+        key: of the configuration, that names the file.
+        path: the file.
+        extent, turn_deg: see `CropRule.holds`.
+        instead: another way out than to prepare another file.
+
+    Raises:
+        ConfigError: names the key, what the file holds, what is needed, and the settings that give it.
+        DatasetError: see `read_packing`.
+    """
+    crop = read_packing(path).crop
+    if not crop.holds(extent, turn_deg):
+        raise ConfigError(
+            f"{key}={path}: its crops reach {crop.extent:g} face boxes and turns of {crop.turn_deg:g} degrees, this "
+            f"configuration needs {extent:.4g} and {turn_deg:g}, and would see black: prepare another (python -m "
+            f"rankpose.prepare) with crop.extent={math.ceil(100 * extent - 1e-4) / 100:g} crop.turn_deg={turn_deg:g}, "
+            f"or {instead}."
+        )
 
 
 def open_packed(path: str | Path) -> Records:
