@@ -20,7 +20,8 @@ def main(config: DictConfig) -> None:
     check_own_keys(config, "prepare")
     root, max_angle = Path(config.data.root), config.data.max_angle
     reader, crop = build(config.data.reader), build(config.crop)
-    out = Path(config.out or root.with_name(f"{root.name}.arrow"))
+    named = root.resolve() if root.name in ("", "..") else root  # "." has no name of its own
+    out = Path(config.out or named.parent / f"{named.name}.arrow")
     records = reader(root=root, max_angle=max_angle, strict=config.strict)
     log.info("%s", records.summary())
     packing = prepare(records, root, out, reader, max_angle, crop, config.strict, config.workers)

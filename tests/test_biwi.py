@@ -1,5 +1,6 @@
 """BIWI: labels in both cameras' frames, boxes from everywhere, on rendered recordings and on the real label files."""
 
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -417,6 +418,24 @@ def cut_off_picture(frame):
     path.write_bytes(path.read_bytes()[:-500])
 
 
+def damaged_picture(frame):
+    path = frame.with_name(frame.name + "_rgb.png")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def folder_for_a_picture(frame):
+    no_picture(frame)
+    frame.with_name(frame.name + "_rgb.png").mkdir()
+
+
+def pipe_for_a_pose(frame):
+    path = frame.with_name(frame.name + "_pose.txt")
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -426,6 +445,9 @@ def cut_off_picture(frame):
         (behind, "behind the camera"),
         (no_picture, "no image"),
         (cut_off_picture, "cut-off"),
+        (damaged_picture, "damaged"),
+        (folder_for_a_picture, "no image file"),
+        (pipe_for_a_pose, "no pose file"),
     ],
 )
 def test_a_bad_frame_is_named_and_counted_or_fatal(tree, damage, reason):

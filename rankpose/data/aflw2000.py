@@ -10,6 +10,7 @@ Cite
     X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool
         DatasetError: an unusable file (strict), or none usable.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise not_found(NAME, root, "no such folder", HOW)
-    names, digest = survey(root, [""])
-    if not names:
+    found = survey(root, [""])
+    if not found.names:
         raise not_found(NAME, root, "no images (image*.jpg)", HOW)
-    return read_indexed(LAYOUT, root, names, digest, max_angle, strict)
+    return read_indexed(LAYOUT, root, found, max_angle, strict)

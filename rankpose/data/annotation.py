@@ -1,36 +1,16 @@
 """How an image with a MATLAB annotation beside it is read: what 300W-LP and AFLW2000-3D have in common."""
 
-from pathlib import Path
+import io
+import os
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from scipy.io import loadmat
 
+from rankpose.data.images import check_image, read_file
 from rankpose.data.record import Annotation, BadFile
 
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-
-
-def check_whole(image: str) -> tuple[int, int]:
-    """Width and height of an image, in pixels; raises `BadFile` where it is missing, empty, cut off or no image.
-
-    A whole JPEG or PNG ends with its end marker, which spares decoding it; any other file is decoded.
-    """
-    try:
-        with open(image, "rb") as file, Image.open(file) as header:
-            size, end = header.size, _ENDS.get(header.format or "")
-            if end is not None:
-                file.seek(-len(end), 2)
-                if file.read() == end:
-                    return size
-            file.seek(0)
-            with Image.open(file) as decoded:
-                decoded.load()
-            return size
-    except FileNotFoundError:
-        raise BadFile("with no image file", image) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise BadFile("with a cut-off or unreadable image", image) from None
+SUFFIXES = (".mat", ".MAT")
+"""Of annotations: an image's is the first of these that is there."""
 
 
 def check_inside(landmarks: np.ndarray, size: tuple[int, int]) -> None:
@@ -47,7 +27,7 @@ def read_mat(image: str, points: str) -> tuple[np.ndarray, np.ndarray]:
     """The annotation beside an image.
 
     Args:
-        image: path of the image; the annotation has the same stem and ends with `.mat`.
+        image: path of the image; the annotation has the same stem.
         points: the field that holds the landmarks: `pt2d` (300W-LP) or `pt3d_68` (AFLW2000-3D, whose `pt2d` has -1 for
             unseen points).
 
@@ -58,13 +38,15 @@ def read_mat(image: str, points: str) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         BadFile: missing or malformed annotation.
     """
-    path = str(Path(image).with_suffix(".mat"))
+    paths = [os.path.splitext(image)[0] + suffix for suffix in SUFFIXES]
+    path = next(filter(os.path.lexists, paths), paths[0])
+    content = read_file(path, ".mat annotation")
     try:
-        fields = loadmat(path, variable_names=["Pose_Para", points])
+        fields = loadmat(io.BytesIO(content), variable_names=["Pose_Para", points])  # type: ignore[arg-type]
         pitch, yaw, roll = np.asarray(fields["Pose_Para"], dtype=np.float64)[0, :3]
         landmarks = np.asarray(fields[points], dtype=np.float32)[:2].T
-    except FileNotFoundError:
-        raise BadFile("with no .mat annotation", path) from None
+    except NotImplementedError:
+        raise BadFile("with a .mat annotation of MATLAB's version 7.3: save it with -v7", path) from None
     except Exception as error:  # loadmat answers a malformed file with whatever its parser meets
         raise BadFile("with a malformed .mat annotation", path) from error
     if landmarks.shape != (68, 2):
@@ -79,7 +61,7 @@ def read_annotated(image: str, points: str) -> Annotation:
         BadFile: what cannot be used, and why.
     """
     pose, landmarks = read_mat(image, points)
-    size = check_whole(image)
+    size = check_image(image)
     if np.isfinite(landmarks).all():
         check_inside(landmarks, size)
     return Annotation(pose, landmark_box(landmarks), landmarks)

@@ -46,8 +46,9 @@ import roma
 import torch
 from torch import Tensor
 
-from rankpose.data.annotation import check_whole
 from rankpose.data.boxes import BoxSource, Frame
+from rankpose.data.images import check_image, read_file
+from rankpose.data.index import entries
 from rankpose.data.record import Annotation, BadFile, Layout, Records, Reject, Splits, not_found, read_records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
@@ -109,11 +110,10 @@ def read_camera(path: str | Path) -> Camera:
     """
     path = Path(path)
     try:
-        blocks = [np.array(block.split(), np.float64) for block in re.split(r"\n\s*\n", path.read_text().strip())]
+        content = read_file(str(path), path.name).decode()
+        blocks = [np.array(block.split(), np.float64) for block in re.split(r"\n\s*\n", content.strip())]
         intrinsics, distortion, rotation, translation = blocks[:4]
         camera = Camera(intrinsics.reshape(3, 3), distortion, rotation.reshape(3, 3), translation.reshape(3))
-    except FileNotFoundError:
-        raise BadFile(f"with no {path.name}", str(path)) from None
     except ValueError:
         raise BadFile(f"with a malformed {path.name}", str(path)) from None
     if len(camera.distortion) not in (4, 5, 8, 12, 14) or not _is_rotation(camera.rotation):
@@ -137,9 +137,7 @@ def read_pose(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         BadFile: missing or malformed.
     """
     try:
-        numbers = np.array(Path(path).read_text().split(), dtype=np.float64).reshape(4, 3)
-    except FileNotFoundError:
-        raise BadFile("with no pose file", str(path)) from None
+        numbers = np.array(read_file(str(path), "pose file").split(), dtype=np.float64).reshape(4, 3)
     except ValueError:
         raise BadFile("with a malformed pose file", str(path)) from None
     if not (_is_rotation(numbers[:3]) and np.isfinite(numbers[3]).all()):
@@ -242,7 +240,7 @@ def read_biwi(
     if not wanted or not set(wanted) <= set(PERSONS):
         raise ConfigError(f"sequences={wanted}: BIWI's recordings are '01' to '24', in quotes where YAML reads them.")
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise not_found(NAME, root, "no such folder", HOW)
     root = next((root / inner for inner in INNER_FOLDERS if (root / inner).is_dir()), root)
     names = [
@@ -263,7 +261,7 @@ def read_biwi(
         rotation, centre = read_pose(image.removesuffix("_rgb.png") + "_pose.txt")
         if labels == "colour":
             rotation = camera_of(folder).rotation @ rotation
-        size = check_whole(image)
+        size = check_image(image)
         name = f"{folder.name}/{Path(image).name}"
         box = boxes.box(BiwiFrame(name, image, centre, lambda: camera_of(folder)))
         _check_inside(box, size, image)
@@ -277,7 +275,7 @@ def read_biwi(
 
 def _frames(folder: Path) -> list[str]:
     """The frames of a recording; one that lacks its picture or its pose counts, so that its absence is told."""
-    found = (re.fullmatch(r"(frame_\d+)_(rgb\.png|pose\.txt)", name) for name in os.listdir(folder))
+    found = (re.fullmatch(r"(frame_\d+)_(rgb\.png|pose\.txt)", entry.name) for entry in entries(folder))
     return sorted({match[1] for match in found if match})
 
 

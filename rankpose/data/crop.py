@@ -5,12 +5,12 @@ Pixel coordinates: whole numbers are pixel centres, y points down.
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from rankpose.data.record import Record
+from rankpose.data.images import decode, read_file
+from rankpose.data.record import BadFile, Record
 from rankpose.data.store import packed_image
 from rankpose.errors import DatasetError
 
@@ -141,12 +141,6 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
 
 
-def image_file(reference: str | Path) -> Path:
-    """The file that holds the pixels of a reference: see `read_image`."""
-    packed = _PACKED.match(str(reference))
-    return Path(reference if packed is None else packed[1])
-
-
 def read_image(reference: str) -> np.ndarray:
     """(H, W, 3) uint8, red first.
 
@@ -154,15 +148,11 @@ def read_image(reference: str) -> np.ndarray:
         reference: a path, or `FILE.arrow#ROW` of a packed file (`rankpose.data.store`).
 
     Raises:
-        DatasetError: the image cannot be decoded.
+        DatasetError: the image cannot be read.
     """
     packed = _PACKED.match(reference)
-    if packed is None:
-        image = cv2.imread(reference, cv2.IMREAD_COLOR_RGB)
-    else:
-        jpeg = packed_image(packed[1], int(packed[2]))
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is None:
+    try:
+        return decode(read_file(reference, "image file") if packed is None else packed_image(packed[1], int(packed[2])))
+    except BadFile as bad:
         way_out = "remove it with its annotation" if packed is None else "prepare the file again"
-        raise DatasetError(f"{reference}: cannot be decoded; repair it, or {way_out}.")
-    return image
+        raise DatasetError(f"{reference}: {bad.reason}; repair it, or {way_out}.") from None

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from rankpose.data.boxes import BoxSource, Frame
-from rankpose.data.crop import read_image
+from rankpose.data.images import decode, read_file
 from rankpose.data.record import BadFile
 from rankpose.errors import ConfigError
 
@@ -87,7 +87,7 @@ class DetectedBoxes(BoxSource):
 
     def box(self, frame: Frame) -> np.ndarray:
         head = frame.head_box
-        faces = self.yunet.faces(read_image(frame.image))
+        faces = self.yunet.faces(decode(read_file(frame.image, "image file")))
         away = np.linalg.norm((faces[:, :2] + faces[:, 2:]) / 2 - (head[:2] + head[2:]) / 2, axis=1)
         if not (away < head[2] - head[0]).any():
             raise BadFile("without a detected face", frame.image)

@@ -11,9 +11,11 @@ import io
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 import pyarrow as pa
@@ -21,23 +23,51 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from rankpose.data import pool
+from rankpose.data.annotation import SUFFIXES
 from rankpose.data.columns import open_mapped
+from rankpose.data.images import size_and_time
 from rankpose.data.record import Layout, Records, annotate, records_of
+from rankpose.errors import DatasetError
 from rankpose.files import write_whole
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 """To be raised when the same files give another table."""
 _CHUNK = 1024
 _WORTH_PROCESSES = 8_000
 """Below so many images, starting processes takes longer than reading."""
 _KEY = b"rankpose_index"
-_IMAGES, _ANNOTATION = (".jpg", ".png"), ".mat"
+_IMAGES = (".jpg", ".jpeg", ".png")
+"""In small letters or capitals."""
 
 
-def survey(root: Path, folders: Sequence[str]) -> tuple[list[str], str]:
-    """What a data set's folders hold, without opening a file.
+class Survey(NamedTuple):
+    """What a data set's folders hold, found without opening a file."""
+
+    names: list[str]
+    """Of samples, sorted: paths of their images below the data set's folder."""
+    refused: dict[str, str]
+    """Those that are no use whatever their files hold, and why."""
+    digest: str
+    """Changes when any of their files does."""
+
+
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, hidden files left out (as `._image00002.jpg`, which macOS leaves on other disks).
+
+    Raises:
+        DatasetError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as found:
+            return [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed ({error.strerror}).") from error
+
+
+def survey(root: Path, folders: Sequence[str]) -> Survey:
+    """Finds a data set's samples.
 
     An annotation without an image counts as a sample, so that its absence is told.
 
@@ -45,37 +75,43 @@ def survey(root: Path, folders: Sequence[str]) -> tuple[list[str], str]:
         root: the data set's folder.
         folders: those of its folders that hold samples; "" is the folder itself.
 
-    Returns:
-        the sorted names of samples (paths below `root`), and a digest that changes when any of their files does.
+    Raises:
+        DatasetError: a folder cannot be listed.
     """
-    digest, names = hashlib.sha256(), []
+    digest, names, refused = hashlib.sha256(), [], {}
     for folder in folders:
-        samples: dict[str, str] = {}
-        found = []
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                name = entry.name
-                suffix = name[-4:]
-                if suffix == _ANNOTATION:
-                    samples.setdefault(name[:-4], f"{name[:-4]}.jpg")
-                elif suffix in _IMAGES:
-                    samples[name[:-4]] = name
-                else:
-                    continue
-                status = entry.stat()
-                found.append(f"{name}/{status.st_size}/{status.st_mtime_ns}")
-        found.sort()
-        digest.update("\n".join([folder, *found, ""]).encode())
-        prefix = f"{folder}/" if folder else ""
-        names += [f"{prefix}{name}" for name in sorted(samples.values())]
-    return names, digest.hexdigest()
+        images: dict[str, list[str]] = {}
+        annotations, found = [], []
+        for entry in entries(root / folder):
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() in _IMAGES:
+                images.setdefault(stem, []).append(entry.name)
+            elif suffix in SUFFIXES:
+                images.setdefault(stem, [])
+                annotations.append(stem)
+            else:
+                continue
+            found.append(f"{entry.name}/{size_and_time(entry)}")
+        digest.update(os.fsencode("\n".join([folder, *sorted(found), ""])))
+        doubled = {stem for stem, count in Counter(annotations).items() if count > 1}
+        for stem in images:
+            for image in images[stem] or [f"{stem}.jpg"]:
+                name = os.path.join(folder, image)
+                shown = name.encode(errors="backslashreplace").decode()
+                names.append(shown)
+                if shown != name:
+                    refused[shown] = "with a name outside the locale's encoding"
+                elif len(images[stem]) > 1:
+                    refused[name] = "with another image of the same name beside it"
+                elif stem in doubled:
+                    refused[name] = "with two .mat annotations"
+    return Survey(sorted(names), refused, digest.hexdigest())
 
 
 def read_indexed(
     layout: Layout,
     root: Path,
-    names: Sequence[str],
-    digest: str,
+    found: Survey,
     max_angle: float | None,
     strict: bool,
     workers: int | None = None,
@@ -85,14 +121,14 @@ def read_indexed(
     Args:
         layout: what the files mean.
         root: the data set's folder.
-        names, digest: as `survey` gives them.
+        found: as `survey` gives it.
         max_angle, strict: see `rankpose.data.record.records_of`.
         workers: processes that read annotations where there is no index yet; None takes one a core.
 
     Raises:
         DatasetError: a file cannot be used and `strict` is set, or none can be used.
     """
-    key = f"{_VERSION} {layout.dataset} {digest}".encode()
+    key = f"{_VERSION} {layout.dataset} {found.digest}".encode()
     for path in places(root, layout.dataset):
         table = _open(path, key)
         if table is not None:
@@ -103,15 +139,15 @@ def read_indexed(
             continue
         # where this one cannot be written the next is tried; a file that cannot be read fails again below, aloud
         with contextlib.suppress(OSError), _only_one(path):
-            found = _open(path, key)  # another process may have made it meanwhile
-            if found is None:
-                table = _annotate_all(layout, root, names, workers) if table is None else table
+            kept = _open(path, key)  # another process may have made it meanwhile
+            if kept is None:
+                table = _annotate_all(layout, root, found, workers) if table is None else table
                 write_whole(path, _as_file(table, key))
-                found = _open(path, key)
-            if found is not None:
-                return records_of(layout.dataset, root, found, max_angle, strict, path)
+                kept = _open(path, key)
+            if kept is not None:
+                return records_of(layout.dataset, root, kept, max_angle, strict, path)
     log.warning("%s: no index could be kept, neither there nor in the user's cache: set RANKPOSE_CACHE.", root)
-    table = _annotate_all(layout, root, names, workers) if table is None else table
+    table = _annotate_all(layout, root, found, workers) if table is None else table
     return records_of(layout.dataset, root, table, max_angle, strict)
 
 
@@ -119,7 +155,7 @@ def places(root: Path, dataset: str) -> tuple[Path, Path]:
     """Where the index of a folder is looked for: in the folder, then in the user's cache."""
     name = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")
     cache = Path(os.environ.get("RANKPOSE_CACHE") or platformdirs.user_cache_path("rankpose"))
-    where = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
+    where = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return root / f".rankpose-{name}.arrow", cache / f"{name}-{where}.arrow"
 
 
@@ -152,16 +188,17 @@ def _only_one(path: Path) -> Iterator[None]:
     lock.unlink(missing_ok=True)
 
 
-def _annotate_all(layout: Layout, root: Path, names: Sequence[str], workers: int | None) -> pa.Table:
+def _annotate_all(layout: Layout, root: Path, found: Survey, workers: int | None) -> pa.Table:
+    names, work = found.names, partial(annotate, layout, root, refused=found.refused)
     if len(names) < _WORTH_PROCESSES:
-        return annotate(layout, root, names)
+        return work(names)
     parts = [names[first : first + _CHUNK] for first in range(0, len(names), _CHUNK)]
     with (
         pool.workers(workers, len(parts)) as mapped,
         tqdm(total=len(names), unit="image", desc=f"reading {layout.dataset}'s annotations once") as bar,
     ):
         tables = []
-        for table in mapped(partial(annotate, layout, root), parts):
+        for table in mapped(work, parts):
             tables.append(table)
             bar.update(len(table))
     return pa.concat_tables(tables, promote_options="default")

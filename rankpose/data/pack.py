@@ -29,6 +29,7 @@ from tqdm import tqdm
 from rankpose.data import pool, store
 from rankpose.data.columns import fixed_lists, open_mapped
 from rankpose.data.crop import outline, reach, square_matrix, warp_image, warp_points
+from rankpose.data.images import decode, read_file, size_and_time
 from rankpose.data.record import BadFile, Records, Reject, Texts
 from rankpose.data.store import CropRule, Packing
 from rankpose.errors import DatasetError
@@ -112,8 +113,7 @@ def _plan(records: Records, reader: str, max_angle: float | None, crop: CropRule
     digest = hashlib.sha256(json.dumps([store.VERSION, reader, numbers]).encode())
     digest.update(records.pose.tobytes() + records.face_box.tobytes())
     for i in range(len(records)):
-        status = Path(records.images[i]).stat()
-        digest.update(f"{records.names[i]}/{status.st_size}/{status.st_mtime_ns}\n".encode())
+        digest.update(f"{records.names[i]}/{size_and_time(records.images[i])}\n".encode())
     return digest.hexdigest()
 
 
@@ -188,7 +188,8 @@ def _write_shard(job: _Job, task: tuple[int, Records]) -> int:
     for i in range(len(records)):
         record = records[i]
         try:
-            source, image = _decode(record.image)
+            source = read_file(record.image, "image file")
+            image = decode(source)
         except BadFile as bad:
             if job.strict:
                 raise DatasetError(f"{record.image}: {bad.reason}. Repair or remove it, or set strict=false.") from None
@@ -197,7 +198,9 @@ def _write_shard(job: _Job, task: tuple[int, Records]) -> int:
         digest.update(f"{record.name}/{len(source)}\n".encode() + source)
         square = reach(outline(record), job.crop.extent, job.crop.turn_deg)
         crop = warp_image(image, square_matrix(*square, size), size)
-        _, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, job.crop.quality])
+        _, jpeg = cv2.imencode(
+            ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, job.crop.quality]
+        )
         used.append(i)
         crops.append(jpeg.tobytes())
         squares.append(square)
@@ -208,18 +211,6 @@ def _write_shard(job: _Job, task: tuple[int, Records]) -> int:
         writer.write_table(table)
     write_whole(_part(job.parts, number), buffer.getvalue())
     return len(records)
-
-
-def _decode(path: str) -> tuple[bytes, np.ndarray]:
-    """The bytes of an image file, and the image (blue first, as it is encoded again)."""
-    try:
-        source = Path(path).read_bytes()
-    except OSError:
-        raise BadFile("with no image file that can be read") from None
-    image = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_COLOR) if source else None
-    if image is None:
-        raise BadFile("with an image that cannot be decoded")
-    return source, image
 
 
 def _table(records: Records, crops: Sequence[bytes], squares: np.ndarray, job: _Job) -> pa.Table:

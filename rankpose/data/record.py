@@ -5,7 +5,7 @@ Where a set has an index or is packed, the larger columns stay in the file and a
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -153,13 +153,16 @@ class Layout:
 BEYOND_RANGE = "with an angle beyond the range"
 
 
-def annotate(layout: Layout, root: str | Path, names: Sequence[str]) -> pa.Table:
+def annotate(
+    layout: Layout, root: str | Path, names: Sequence[str], refused: Mapping[str, str] | None = None
+) -> pa.Table:
     """Reads the annotations of images; a file that cannot be used keeps its row, with the reason.
 
     Args:
         layout: what the files mean.
         root: the data set's folder.
         names: paths of images below it.
+        refused: those of them that are not to be opened, and why.
 
     Returns:
         columns `name`, `identity`, `pose` (3), `face_box` (4), `landmarks` (68, 2) where the set has them, `reason`
@@ -172,6 +175,8 @@ def annotate(layout: Layout, root: str | Path, names: Sequence[str]) -> pa.Table
     for i, name in enumerate(names):
         path = os.path.join(root, name)
         try:
+            if refused and name in refused:
+                raise BadFile(refused[name])
             found = layout.annotation_of(path)
             if not (np.isfinite(found.pose).all() and np.isfinite(found.face_box).all()):
                 raise BadFile("with NaN in the annotation")

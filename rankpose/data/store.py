@@ -9,6 +9,7 @@ padded with black, never squeezed, and not turned, so the labels are the source'
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -19,12 +20,15 @@ import numpy as np
 import pyarrow as pa
 
 from rankpose.data.columns import MappedColumn, Prefixed, as_numpy, open_mapped
-from rankpose.data.record import BEYOND_RANGE, Records, Reject, numbered, one_chunk
+from rankpose.data.record import BEYOND_RANGE, BadFile, Records, Reject, numbered, one_chunk
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import ANGLES
 
+log = logging.getLogger(__name__)
+
 KEY = b"rankpose_packed"
-VERSION = 1
+VERSION = 2
+_OPENS = (1, VERSION)
 AGAIN = "prepare it again (python -m rankpose.prepare), or take the folder (packed=null)"
 
 
@@ -120,7 +124,7 @@ def read_packing(path: str | Path) -> Packing:
         raise DatasetError(f"{path}: is cut off, or no packed file: {AGAIN}.") from None
     except (KeyError, TypeError):
         raise DatasetError(f"{path}: is an Arrow file, but none that rankpose.prepare wrote: {AGAIN}.") from None
-    if version != VERSION:
+    if version not in _OPENS:
         raise DatasetError(f"{path}: is a packed file of version {version}, this is {VERSION}: {AGAIN}.")
     rejects = tuple(Reject(**reject) for reject in content.pop("rejects"))
     return Packing(**content | {"crop": CropRule(**content["crop"]), "rejects": rejects})
@@ -156,6 +160,8 @@ def open_packed(path: str | Path) -> Records:
         DatasetError: see `read_packing`.
     """
     packing = read_packing(path)
+    if packing.version < VERSION:
+        log.warning("%s: was packed when damaged images were taken and EXIF turned others: better %s", path, AGAIN)
     table = open_mapped(path)
     identity, identity_names = numbered(one_chunk(table, "identity"))
     return Records(
@@ -204,8 +210,11 @@ def read_packed(path: str | Path, reader: Callable[..., Records], max_angle: flo
 
 
 def packed_image(path: str, row: int) -> pa.Buffer:
-    """The JPEG of a row, without a copy."""
-    return _images(path)[row]
+    """The JPEG of a row, without a copy; raises `BadFile` where the file is gone."""
+    try:
+        return _images(path)[row]
+    except (OSError, pa.ArrowInvalid):
+        raise BadFile("in a packed file that cannot be opened") from None
 
 
 @functools.lru_cache(maxsize=8)

@@ -15,6 +15,7 @@ Cite
     X. Zhu, Z. Lei, X. Liu, H. Shi, S. Z. Li: Face Alignment Across Large Poses: A 3D Solution. CVPR 2016.
 """
 
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from rankpose.data.annotation import read_annotated
-from rankpose.data.index import read_indexed, survey
+from rankpose.data.index import entries, read_indexed, survey
 from rankpose.data.record import Layout, Records, Splits, not_found
 from rankpose.errors import ConfigError, DatasetError
 
@@ -39,11 +40,7 @@ _VIEW = re.compile(r"_\d+$")
 
 def subset_folders(root: Path) -> list[str]:
     """The folders of `root` that hold samples, sorted."""
-    return sorted(
-        folder.name
-        for folder in root.iterdir()
-        if folder.is_dir() and folder.name not in NO_SAMPLES and not folder.name.startswith(".")
-    )
+    return sorted(entry.name for entry in entries(root) if os.path.isdir(entry) and entry.name not in NO_SAMPLES)
 
 
 def identity_of(name: str) -> str:
@@ -70,12 +67,12 @@ def read_300w_lp(
         DatasetError: an unusable file (strict), or none usable.
     """
     root = Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise not_found(NAME, root, "no such folder", HOW)
-    names, digest = survey(root, subset_folders(root))
-    if not names:
+    found = survey(root, subset_folders(root))
+    if not found.names:
         raise not_found(NAME, root, "no images (<subset>/*.jpg)", HOW)
-    records = read_indexed(LAYOUT, root, names, digest, max_angle, strict)
+    records = read_indexed(LAYOUT, root, found, max_angle, strict)
     if subsets is None:
         return records
     missing = sorted(set(subsets) - {subset_of(name) for name in records.identity_names})

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from rankpose.data.crop import image_file, read_image
+from rankpose.data.crop import read_image
 from rankpose.errors import DatasetError
 from rankpose.pose import ANGLES, euler_to_rotmat
 from rankpose.report.tables import MINUS, error_by_bin
@@ -136,8 +136,6 @@ def crop_from_file(reference: str | Path, crop_x: float, crop_y: float, crop_sid
     image, or the square is no square: pictures of a run outlive its data.
     """
     if not (math.isfinite(crop_x) and math.isfinite(crop_y) and math.isfinite(crop_side) and crop_side > 0):
-        return None
-    if not image_file(reference).is_file():  # asked first, because OpenCV prints a warning of its own
         return None
     try:
         stored = read_image(str(reference))
