@@ -12,18 +12,21 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from rankpose.command_help import choice_page, groups_of, key_page
+from rankpose.command_help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, user_error
 
 _HERE = Path(__file__).resolve().parent
@@ -42,6 +45,19 @@ def fast_precision(accelerator: str = "auto") -> str:
         return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "32-true"
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
+
+
+def precision_told(trainer: DictConfig) -> str:
+    """In what a run computes, and why."""
+    precision = str(trainer.precision or "32-true")
+    where = "GPU" if computes_on_gpu(trainer.accelerator) else "processor"
+    chosen = OmegaConf.is_interpolation(trainer, "precision")
+    why = (
+        f"this {where} has {'' if precision == 'bf16-mixed' else 'no '}bfloat16 instructions"
+        if chosen
+        else "as asked for"
+    )
+    return f"{'float32' if precision.startswith('32') else precision}: {why}"
 
 
 OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
@@ -65,6 +81,8 @@ def entry_point(
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
         @functools.wraps(main)
         def task(config: DictConfig) -> Any:
+            if HydraConfig.get().job.chdir:
+                os.chdir(HydraConfig.get().runtime.cwd)  # a path on the command line is meant from there
             if sys.argv[1:] == rewritten:
                 sys.argv[1:] = given  # what Lightning starts its other processes with
             try:
@@ -86,7 +104,9 @@ def entry_point(
                 _check_dashes(given)
                 wanted = given if rewrite is None else rewrite(given)
                 # Hydra's parser takes flags only before or after all other arguments
-                rewritten[:] = sorted(wanted, key=lambda argument: argument not in ("-m", "--multirun"))
+                rewritten[:] = sorted(
+                    _without_nulls(wanted, name), key=lambda argument: argument not in ("-m", "--multirun")
+                )
                 sys.argv[1:] = rewritten
                 return run()
             except Exception as error:
@@ -101,6 +121,22 @@ def entry_point(
         return command
 
     return decorate
+
+
+def _without_nulls(arguments: Sequence[str], name: str) -> list[str]:
+    """`GROUP=null`, which Hydra takes in a file but not on a command line, as Hydra writes it: `~GROUP`.
+
+    The last word on a group counts, as it does for Hydra.
+    """
+    groups = groups_of(Path(CONFIG_DIR), name)
+    last = {key: value for key, _, value in (argument.partition("=") for argument in arguments) if key in groups}
+    emptied = [group for group, value in last.items() if value == "null"]
+    kept = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in emptied and not (key in groups and value == "null"):
+            kept.append(argument)
+    return [*kept, *(f"~{group}" for group in emptied if groups[group] is not None)]
 
 
 def _refuse(message: str) -> None:
@@ -250,6 +286,8 @@ def quiet_libraries() -> None:
     """Keeps Lightning's advertisements and other libraries' deprecation notes out of what a user reads."""
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("callbacks.model_summary", "profilers.profiler"):  # what was asked for by an option
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.INFO)
     for message in (".*LeafSpec.*", ".*weights_only.*", ".*could not find the monitored key.*", ".*num_workers.*"):
         warnings.filterwarnings("ignore", message, module="pytorch_lightning.*")
 
@@ -265,7 +303,10 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
     try:
         if isinstance(config, DictConfig):
             checked(config)
-        return hydra.utils.instantiate(config, _convert_="all", **overrides)
+        with warnings.catch_warnings():
+            # albumentations goes on without an argument that it does not know
+            warnings.filterwarnings("error", r"Argument\(s\) .* not valid for transform", UserWarning)
+            return hydra.utils.instantiate(config, _convert_="all", **overrides)
     except MissingMandatoryValue as error:
         key = str(error.full_key or place)
         raise ConfigError(f"{key} is not set: give {key}=VALUE.") from error
@@ -282,12 +323,25 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
         raise ConfigError(_one_line(error)) from error
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What Lightning refuses of its own options once it has seen the data is a user's mistake.
+
+    Raises:
+        ConfigError: instead of Lightning's error.
+    """
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
 def _names(said: str, place: str) -> bool:
     """Whether a message opens with a key of the configuration itself."""
     return not place or re.match(r"[a-z_]+(\.[a-z_]+)*[=:]", said) is not None
 
 
-def checked(config: DictConfig) -> Any:
+def checked(config: DictConfig | Mapping[str, Any]) -> Any:
     """A configuration as plain dicts and lists, its numbers held against the signatures of its targets.
 
     Raises:
@@ -301,8 +355,11 @@ def check_own_keys(config: DictConfig, name: str) -> None:
     """Holds the top level of a command's configuration, which no signature stands for, against its file's defaults.
 
     Raises:
-        ConfigError: the file has a number or a truth value, and something else is given.
+        ConfigError: the file has a number or a truth value, and something else is given; or a group is left out.
     """
+    for group, choice in groups_of(Path(CONFIG_DIR), name).items():
+        if choice is not None and "/" not in group and group not in (*_MAY_LACK, *config):
+            raise ConfigError(f"{group}: is left out. Choose one of {', '.join(choices(Path(CONFIG_DIR), group))}.")
     defaults: Any = OmegaConf.to_container(OmegaConf.load(Path(CONFIG_DIR) / f"{name}.yaml"))
     for key, default in defaults.items():
         kind = float if isinstance(default, float) else type(default)
@@ -310,7 +367,11 @@ def check_own_keys(config: DictConfig, name: str) -> None:
             raise ConfigError(f"{key}={config[key]}: must be {_SPOKEN[kind]}.")
 
 
-def _check_types(config: DictConfig) -> None:
+_MAY_LACK = ("logger", "callbacks")
+"""Groups without which a command does its work."""
+
+
+def _check_types(config: Any) -> None:
     for key in config:
         if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
             _check_types(config[key])
@@ -330,17 +391,22 @@ def _check_types(config: DictConfig) -> None:
             wanted = [kind for kind in kinds if kind in _PLAIN]
             # what may be a text, or a list, is for the target to check; a file holds no object of a class
             certain = {bool, int, float} & set(wanted) and all(
-                isinstance(kind, type) and kind not in _OPEN for kind in kinds
+                (isinstance(kind, type) and kind not in _OPEN) or _is_literal(kind) for kind in kinds
             )
-            if certain and not any(_PLAIN[kind](config[key]) for kind in wanted):
+            words = [word for kind in kinds if _is_literal(kind) for word in typing.get_args(kind)]
+            if certain and config[key] not in words and not any(_PLAIN[kind](config[key]) for kind in wanted):
                 source = raw[key] if OmegaConf.is_interpolation(config, key) else ""
                 name = source[2:-1] if source else config._get_full_key(key)
-                expected = " or ".join(_SPOKEN[kind] for kind in wanted)
+                expected = " or ".join([*(_SPOKEN[kind] for kind in wanted), *map(str, words)])
                 raise ConfigError(f"{name}={config[key]}: must be {expected}.")
 
 
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _is_literal(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Literal
 
 
 _OPEN = (str, Any, object)

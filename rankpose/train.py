@@ -7,13 +7,23 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
 from rankpose import grids, ray_launcher, run_directory, run_record, sweeps
 from rankpose.averaging import MovingAverage
 from rankpose.checkpoint import check_same_task
-from rankpose.configuration import build, check_own_keys, checked, entry_point, plain, quiet_libraries
-from rankpose.contradictions import check
+from rankpose.configuration import (
+    build,
+    check_own_keys,
+    checked,
+    entry_point,
+    plain,
+    precision_told,
+    quiet_libraries,
+    refusals,
+)
+from rankpose.contradictions import check, check_batches
 from rankpose.curves import gather_curves, lowest
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
@@ -65,11 +75,23 @@ def averaging(decay: float | None) -> list[pl.Callback]:
     return [] if decay is None else [MovingAverage(decay)]
 
 
+def make_trainer(config: DictConfig) -> pl.Trainer:
+    """Lightning's trainer with the loggers and callbacks of the configuration; either group may be left out."""
+    loggers = list(build(config.get("logger") or {}).values())
+    callbacks = [*build(config.get("callbacks") or {}).values(), *averaging(config.ema)]
+    # what Lightning would refuse instead of leaving it out
+    wanted = {ProgressBar: config.trainer.get("enable_progress_bar", True), LearningRateMonitor: bool(loggers)}
+    callbacks = [one for one in callbacks if all(there or not isinstance(one, kind) for kind, there in wanted.items())]
+    # otherwise Lightning adds a checkpoint of its own
+    keeps = any(isinstance(one, Checkpoint) for one in callbacks)
+    return build(config.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=keeps)
+
+
 def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
     best = run / "checkpoints" / "best.ckpt"
     if not trainer.strategy.broadcast(best.exists()):
-        log.warning("the run ended before its first validation: its last state is kept as the best")
+        log.warning("no validation has chosen a best checkpoint: the last state is kept as the best")
         trainer.save_checkpoint(best)
     (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False)
     if not trainer.is_global_zero:
@@ -77,6 +99,10 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
     records = data.records("test")
     index, prediction = task.tested()
     tested = records.select(index.numpy())
+    if len(tested) < len(records):
+        log.warning(
+            "tested on %s of %s images, as trainer.limit_test_batches or fast_dev_run ask", *map(len, (tested, records))
+        )
     predictions = pose_table(prediction, tested, RankPoseCrop(config.test_scale))
     leave_results(
         run,
@@ -121,27 +147,25 @@ def main(config: DictConfig) -> float | None:
         pl.seed_everything(config.seed, workers=True, verbose=False)
         set_float32_matmul(config.float32_matmul)
         task = make_task(config)
-        check(task, data, *(checked(config[part]) for part in ("trainer", "schedule", "callbacks")))
+        check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
         check_same_task(checkpoint, task.config)
+        trainer = make_trainer(config)
         data.prepare_data()
         seen = RankPoseCrop(config.test_scale)
         further = after_training(config.protocols, config.roots, config.data.num_workers, seen)
         parts = {part: data.records(part) for part in ("train", "val", "test")}
         repeated.check_data(config, parts)
-        data.batches_per_epoch()  # says so where the people do not fill a batch
+        check_batches(data.batches_per_epoch(), config.trainer)
         log.info("training on %s", data.records("train").summary())
-        trainer = build(
-            config.trainer,
-            callbacks=[*build(config.callbacks).values(), *averaging(config.ema)],
-            logger=list(build(config.logger).values()),
-        )
+        log.info("computing in %s", precision_told(config.trainer))
         if trainer.is_global_zero:
             write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
             record.begin(parts, trainer)
             repeated.warn()
             log_configuration(trainer.loggers, plain(config), current_job())
         try:
-            trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
+            with refusals():
+                trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
         except Pruned as pruned:
             log.info("%s", pruned)
             return pruned.best

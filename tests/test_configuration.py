@@ -1,16 +1,19 @@
 """Configuration that can be trusted: every choice composes, every experiment runs, a mistake is told in one line."""
 
+import inspect
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import timm
 import torch
-from commands import PEOPLE, metrics
+from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
 from rankpose import evaluate, export, prepare, sweeps, train
@@ -58,6 +61,7 @@ def command(monkeypatch, tmp_path, capsys):
     yield call
     # Hydra's handlers write to what pytest has closed by then
     root.handlers[:], root.level = before
+    torch.use_deterministic_algorithms(False)
     # a process is one command otherwise
     sweeps.Announce.sweep = None
     evaluate._values.clear()
@@ -328,3 +332,121 @@ def test_a_ranking_loss_refuses_to_reward_a_wrong_order(wrong):
         RankMSE(**wrong)
     with pytest.raises(ValueError, match="share"):
         BalancedRankMSE(share=-1.0)
+
+
+REFUSED = {
+    "+trainer.logger=false": "logger=null",
+    "+trainer.callbacks=[]": "callbacks=null",
+    "+trainer.barebones=true": "leave it out",
+    "+trainer.enable_checkpointing=false": "leave it true",
+    "+trainer.overfit_batches=1": "data.train_identities=N",
+    "+trainer.overfit_batches=0.1": "data.train_identities=N",
+    "trainer.use_distributed_sampler=true": "divided twice",
+    "trainer.precision=bf16-true": "bf16-mixed",
+    "trainer.precision=64-true": "32-true",
+    "trainer.precision=transformer-engine": "bf16-mixed",
+    "trainer.deterministic=maybe": "true or false",
+    "trainer.accelerator=gup": "Available names are",
+    "+trainer.strategy=nonsense": "nonsense",
+    "trainer.devices=two": "devices",
+    "trainer.accelerator=cpu +trainer.sync_batchnorm=true": "trainer.sync_batchnorm=false",
+    "+trainer.limit_train_batches=0": "nothing would be trained",
+    "+trainer.limit_train_batches=1.5": "limit_train_batches",
+    "+trainer.limit_test_batches=0": "nothing would be tested",
+    "+trainer.val_check_interval=0": "trainer.limit_val_batches=0",
+    "+trainer.gradient_clip_algorithm=median": "'value', 'norm'",
+    "+trainer.profiler=slow": "simple",
+    "+trainer.reload_dataloaders_every_n_epochs=-1": "reload_dataloaders_every_n_epochs",
+    "trainer.max_epochs=1 +trainer.max_time=soon": "DD:HH:MM:SS",
+    "trainer.max_epochs=-1 +trainer.max_time=00:00:00:01": "schedule=constant",
+    "+trainer.gpus=1": "gpus",
+    "+trainer.resume_from_checkpoint=last.ckpt": "resume_from_checkpoint",
+    "data.identities_per_batch=1 data.images_per_identity=1 loss=mse image_size=32": "2 or more",
+    "augment=published +augment.colours.4.var_limit=[1,2]": "var_limit",
+    "augment=published +augment.colours.0.strength=1": "augment.colours",
+    "data=null": "300w_lp",
+    "augment=null": "none",
+    "~loss": "rank_mse",
+    "trainer=null": "ddp",
+}
+"""Options that a run cannot have, and a word of the line that says so."""
+OF_FIT = {
+    "+trainer.val_check_interval=100": "Set 15 at most",
+    "+trainer.limit_train_batches=0.01": "one of the 15 batches",
+    "+trainer.limit_val_batches=0.5": "limit_val_batches",
+}
+"""Those that are wrong for the data at hand."""
+WORKING = {
+    "of Lightning": [
+        *("trainer.accelerator=cpu", "+trainer.strategy=auto", "trainer.devices=auto", "trainer.num_nodes=1"),
+        *("trainer.precision=bf16-mixed", "trainer.plugins=null", "+trainer.sync_batchnorm=false"),
+        *("trainer.max_epochs=null", "trainer.max_steps=2", "+trainer.min_epochs=1", "+trainer.min_steps=1"),
+        *("+trainer.max_time=00:01:00:00", "+trainer.limit_train_batches=0.5", "+trainer.limit_val_batches=1"),
+        *("+trainer.limit_test_batches=1", "+trainer.limit_predict_batches=1", "trainer.check_val_every_n_epoch=null"),
+        *("+trainer.val_check_interval=2", "trainer.num_sanity_val_steps=1", "trainer.log_every_n_steps=1"),
+        *("+trainer.enable_progress_bar=false", "trainer.enable_model_summary=true", "+trainer.profiler=simple"),
+        *("trainer.gradient_clip_val=1", "+trainer.gradient_clip_algorithm=value", "trainer.benchmark=true"),
+        *("trainer.deterministic=true", "+trainer.inference_mode=false", "+trainer.detect_anomaly=true"),
+        *("trainer.accumulate_grad_batches=2", "+trainer.reload_dataloaders_every_n_epochs=1"),
+        *("trainer.default_root_dir=elsewhere", "+trainer.enable_autolog_hparams=false"),
+        *("+trainer.model_registry=null", "+trainer.enable_checkpointing=true", "data.eval_batch_size=4"),
+    ],
+    "a try": ["+trainer.fast_dev_run=true", "experiment=null", "hparams_search=null", "experiment=null"],
+    "nothing but training": ["logger=null", "callbacks=null", "trainer.max_epochs=1", "trainer.max_steps=1"],
+    "no curves": ["~logger.csv", "~callbacks.checkpoint", "trainer.max_epochs=1", "hydra.job.chdir=true"],
+    "by the clock": ["trainer.max_epochs=-1", "+trainer.max_time={seconds:1}", "schedule=constant", "logger=null"],
+}
+
+
+def test_every_option_of_lightning_is_tried():
+    given = " ".join([*REFUSED, *OF_FIT, *(option for options in WORKING.values() for option in options)])
+    options = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    assert options <= set(re.findall(r"trainer\.(\w+)=", given))
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_an_option_that_a_run_cannot_have_is_told_in_one_line_before_data_are_read(command, tmp_path, arguments):
+    data = [] if arguments == "data=null" else ["data=300w_lp", "data.root=no_data"]
+    code, _, said = command("train", *data, *arguments.split())
+    assert code == 1
+    (line,) = said.splitlines()
+    assert REFUSED[arguments] in line
+    assert re.match(r"error: [a-z_.0-9]+(=|:)", line), "opens with the key"
+    assert "Download" not in line
+    assert "object at" not in line
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("argument", OF_FIT)
+def test_an_option_that_does_not_fit_the_data_is_told_in_one_line(command, small_set, argument):
+    code, _, said = command("train", f"data.root={small_set}", *SMALL, "data.num_workers=0", argument)
+    assert code == 1
+    line = said.splitlines()[-1]
+    assert line.startswith("error: trainer")
+    assert OF_FIT[argument] in line
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("options", WORKING)
+def test_options_work(command, small_set, tmp_path, options):
+    root = tmp_path / "relative"
+    root.symlink_to(small_set)
+    arguments = ["data.root=relative", *SMALL, "data.num_workers=0", "hydra.run.dir=run", *WORKING[options]]
+    code, out, said = command("train", *arguments)
+    assert code == 0, said[-3000:]
+    run = tmp_path / "run"
+    assert metrics(run)["test/mae"] > 0
+    kept = {path.name for path in run.rglob("*.ckpt")}
+    assert kept == (
+        {"best.ckpt", "last.ckpt"} if options in ("of Lightning", "no curves", "by the clock") else {"best.ckpt"}
+    )
+    assert (run / "metrics.csv").exists() == (options == "of Lightning")
+    assert not list(run.rglob("synthetic*")), "no data are made in a run's folder"
+    if options == "of Lightning":
+        assert "computing in bf16-mixed: as asked for" in out
+        assert "tested on 4 of 24 images" in out
+        assert "4 images" in (run / "report.json").read_text(encoding="utf-8")
+        assert "Profiler Report" in out
+        assert "resnet10" in out or "PoseNet" in out, "the model's summary"
+    else:
+        assert "computing in " in out
