@@ -5,11 +5,12 @@ All of them act between two steps, at a moment from which a resumed run goes on 
 
 import logging
 import math
+import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,10 +22,15 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from rankpose.errors import ConfigError, TrainingError
-from rankpose.run_directory import last_good, shown
+from rankpose.errors import ConfigError, LoaderError, TrainingError
+from rankpose.run_directory import first_process, last_good, shown
 
 log = logging.getLogger(__name__)
+
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
+"""Those that stop a run; a system that lacks one goes without."""
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h."""
 
 
 class Stopped(SystemExit):
@@ -35,36 +41,71 @@ class Stopped(SystemExit):
         self.message = message
 
 
+@contextmanager
+def stoppable(run: Path, signals: Sequence[str] = SIGNALS, exit_code: int = TRY_AGAIN) -> Iterator[None]:
+    """Has a signal end at once what happens outside of training, and says how to go on with a run that was stopped.
+
+    Args:
+        run: its folder.
+        signals: names of the signals; one that something else handles or ignores is left to that.
+        exit_code: as of `KeepLast`, which takes the signals over while it can save what they stop.
+
+    Raises:
+        Stopped: by a signal.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if frame is not None:  # else it is `KeepLast` that calls, and ends the run itself
+            _only_once(number)
+            raise Stopped(f"stopped by {signal.Signals(number).name}", exit_code)
+
+    free = [number for number in _known(signals) if signal.getsignal(number) in _NOBODY]
+    replaced = {number: signal.signal(number, stop) for number in free}
+    try:
+        yield
+    except Stopped as stopped:
+        if first_process():
+            path = run / "checkpoints" / "last.ckpt"
+            how = (
+                f"go on: repeat the command with ckpt_path={shown(path)}" if path.is_file() else "nothing is saved yet"
+            )
+            log.info("%s; %s", stopped.message, how)
+        raise
+    finally:
+        _give_back(replaced, stop)
+
+
 class KeepLast(Checkpoint):
     """Keeps `last.ckpt` ready to go on from: every few minutes, at every validation, and when a signal stops the run.
 
     A signal takes effect after the batch, one during validation or at the end of an epoch before the next batch, one
-    during the test after the batch of it. Whoever handled the signal before, such as submitit, which puts the job back
-    into the queue, is then called.
+    during the test after the batch of it; a second Ctrl-C ends at once. Whoever handled the signal before, such as
+    submitit, which puts the job back into the queue, is then called. Where loader processes die, what the steps until
+    then have made is saved as well.
 
     Args:
         dirpath: folder of the checkpoints.
         every_minutes: between two checkpoints within an epoch; None writes them at validations and epoch ends only.
         signals: names of the signals that stop a run.
-        exit_code: of a run that a signal has stopped. 75 is EX_TEMPFAIL of sysexits.h: try again.
+        exit_code: of a run that a signal has stopped: try again.
     """
 
     def __init__(
         self,
         dirpath: str,
         every_minutes: float | None = 10.0,
-        signals: Sequence[str] = ("SIGTERM", "SIGUSR1", "SIGUSR2"),
-        exit_code: int = 75,
+        signals: Sequence[str] = SIGNALS,
+        exit_code: int = TRY_AGAIN,
     ) -> None:
         known = {one.name for one in signal.Signals}
         for name in signals:
-            if name not in known:
+            if name not in known and name not in SIGNALS:
                 raise ConfigError(f"callbacks.last.signals: {name!r} is no signal of this system, such as SIGTERM.")
         if every_minutes is not None and not every_minutes >= 0:
             raise ConfigError(f"callbacks.last.every_minutes={every_minutes}: must be 0 or more, or null.")
         self.path = f"{dirpath}/last.ckpt"
         self.every_s = math.inf if every_minutes is None else 60 * every_minutes
-        self.signals = [signal.Signals[name] for name in signals]
+        self.signals = _known(signals)
         self.exit_code = exit_code
         self.received: signal.Signals | None = None
         # read before Lightning puts its own in their place
@@ -72,6 +113,8 @@ class KeepLast(Checkpoint):
         self._replaced: dict[signal.Signals, Any] = {}
         self._saved_at = time.monotonic()
         self._batches: int | None = None
+        self._at_rest = False
+        """Whether a checkpoint now would leave nothing undone: between the end of a step and the next batch."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()
@@ -91,11 +134,15 @@ class KeepLast(Checkpoint):
         if _in_any_process(trainer, saved and self.received is not None):
             self._stop(trainer)
 
+    def on_train_batch_start(self, *args: Any) -> None:
+        self._at_rest = False
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._at_rest = _is_between_steps(trainer)
         look = _is_turn(trainer)
-        if (trainer.world_size > 1 and not look) or not _is_between_steps(trainer):
+        if (trainer.world_size > 1 and not look) or not self._at_rest:
             return
         if _in_any_process(trainer, self.received is not None):
             # Lightning writes the row of this step after this hook, which does not return
@@ -130,6 +177,11 @@ class KeepLast(Checkpoint):
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        # other processes would have to save with this one
+        if isinstance(exception, LoaderError) and self._at_rest and trainer.world_size == 1:
+            self._save(trainer)
+            path = shown(self.path)
+            log.info("saved at step %d; go on: repeat the command with ckpt_path=%s", trainer.global_step, path)
         self._restore()
 
     def on_save_checkpoint(
@@ -161,29 +213,49 @@ class KeepLast(Checkpoint):
             logger.save()
         number = self.received
         name = "another process's signal" if number is None else number.name
-        stopped = Stopped(f"stopped by {name} at step {trainer.global_step}", self.exit_code)
-        if trainer.is_global_zero:
-            log.info("%s; go on: repeat the command with ckpt_path=%s", stopped.message, shown(self.path))
         other = None if number is None else self._others[number]
         if number is not None and callable(other) and other is not signal.default_int_handler:
             # its way of ending the process would hide from whoever started it that the run can go on
             with suppress(SystemExit):
                 other(number, None)
-        raise stopped
+        raise Stopped(f"stopped by {name} at step {trainer.global_step}", self.exit_code)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        _only_once(number)
         self.received = signal.Signals(number)
 
     def _listen(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in self.signals:
-                replaced = signal.signal(number, self._receive)
-                self._replaced.setdefault(number, replaced)
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    replaced = signal.signal(number, self._receive)
+                    self._replaced.setdefault(number, replaced)
 
     def _restore(self) -> None:
-        for number, handler in self._replaced.items():
-            signal.signal(number, handler)
+        _give_back(self._replaced, self._receive)
         self._replaced = {}
+
+
+_NOBODY = (signal.SIG_DFL, signal.default_int_handler)
+"""Who handles a signal that nobody has asked for."""
+
+
+def _known(names: Sequence[str]) -> list[signal.Signals]:
+    return [one for one in signal.Signals if one.name in names]
+
+
+def _only_once(number: int) -> None:
+    """Lets a second Ctrl-C end the process wherever it is."""
+    if number == signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # print fails where it was print that the signal interrupted
+        os.write(2, b"\nstopping; Ctrl-C again ends at once\n")
+
+
+def _give_back(replaced: Mapping[signal.Signals, Any], own: Any) -> None:
+    for number, handler in replaced.items():
+        if signal.getsignal(number) == own:
+            signal.signal(number, handler)
 
 
 class StopAtNonFinite(Callback):

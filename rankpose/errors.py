@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,10 @@ class CheckpointError(RankPoseError):
     """A checkpoint or weight file that cannot be used: names the file."""
 
 
+class LoaderError(RankPoseError):
+    """Loader processes that cannot go on: says why, and with how many it would work."""
+
+
 class TrainingError(RankPoseError):
     """Training that cannot go on: says why, what to try, and which checkpoint is the last good one."""
 
@@ -44,12 +49,14 @@ def user_error(error: BaseException) -> RankPoseError | None:
 
 
 def one_line_errors(main: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns a user's mistake inside an entry point into its one line on stderr and exit code 1."""
+    """Turns a user's mistake inside an entry point into its one line on stderr and exit code 1, Ctrl-C into 130."""
 
     @functools.wraps(main)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return main(*args, **kwargs)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
         except Exception as error:
             mistake = user_error(error)
             if mistake is None:

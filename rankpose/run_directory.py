@@ -49,7 +49,7 @@ def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str |
     try:
         checkpoint = _find(made, ckpt_path)
         if checkpoint is None:
-            if ckpt_path is None and (made / "checkpoints").exists() and _first_process():
+            if ckpt_path is None and (made / "checkpoints").exists() and first_process():
                 raise ConfigError(
                     f"{shown(made)} holds a run already: go on with ckpt_path={shown(made)}/checkpoints/last.ckpt, or "
                     "choose another hydra.run.dir."
@@ -57,7 +57,7 @@ def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str |
             run = made
         else:
             run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else made
-        if _first_process():
+        if first_process():
             _remove_leftovers(run)
         yield run, None if checkpoint is None else str(checkpoint)
     finally:
@@ -95,7 +95,7 @@ def _remove_leftovers(run: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _first_process() -> bool:
+def first_process() -> bool:
     """Whether this is the first of the processes that Lightning, torchrun or srun has started."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
@@ -166,7 +166,7 @@ def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> 
     on, and has written the new configuration.
     """
     started_by_lightning = not any(mark in os.environ for _, mark, _ in _STARTERS)
-    if started_by_lightning and not _first_process():
+    if started_by_lightning and not first_process():
         return False
     results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
     longer = any(change.startswith(_LENGTH) for change in changes)

@@ -27,6 +27,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose import hydra_plugin, outcome
+from rankpose.callbacks import SIGNALS, TRY_AGAIN, Stopped
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
 from rankpose.files import write_whole
@@ -50,7 +51,7 @@ OmegaConf.register_new_resolver("share_of_cores", share_of_cores, replace=True)
 def recorded(job: Job) -> Job:
     """Lets the runs of a sweep leave notes on how they went; an error becomes a `failure.txt`, and the others go on.
 
-    A run that is finished already is not done again. What ends the process (Ctrl-C, SIGTERM) ends the sweep.
+    A run that is finished already is not done again. A signal that stops a run ends the sweep.
 
     Returns:
         the job; in a sweep it gives its metric, None where it failed.
@@ -64,6 +65,8 @@ def recorded(job: Job) -> Job:
         hydra = HydraConfig.get()
         if hydra.mode != RunMode.MULTIRUN:
             return job(config)
+        if Announce.stopped:
+            return None
         if multiprocessing.get_start_method() == "loky":
             # joblib's way of starting processes, which is not for those of torch's loaders: back to the default
             multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
@@ -93,7 +96,11 @@ def recorded(job: Job) -> Job:
             return _leave(folder, own, state="failed", reason=told.splitlines()[-1])
         except BaseException as stop:
             _leave(folder, own, state="stopped", reason=getattr(stop, "message", type(stop).__name__))
-            raise
+            if multiprocessing.parent_process() is None:
+                raise
+            # joblib would kill the runs beside it, which are saving still
+            Announce.stopped = True
+            return None
         ended = outcome.read(folder)
         if ended is not None and ended.state == "pruned":
             return ended.value
@@ -141,6 +148,8 @@ class Announce(Callback):
     """The configuration of the sweep that this process has begun."""
     planned: ClassVar[int] = 0
     """How many runs it is to have."""
+    stopped: ClassVar[bool] = False
+    """Whether a signal has ended it: this process begins no further run."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         for part in ("sweeper", "launcher"):
@@ -155,14 +164,28 @@ class Announce(Callback):
                 "hydra.sweep.dir."
             )
         write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
-        signal.signal(signal.SIGTERM, _end)
+        for name in SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _end)
         Announce.sweep, Announce.planned = config, _planned(config)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # without a frame it is `rankpose.callbacks.KeepLast` that calls, to say that it ends the run itself
-    if frame is not None:
-        sys.exit(128 + number)
+    if frame is None:
+        return  # `rankpose.callbacks.KeepLast` calls, to say that it ends the run itself
+    if number == signal.SIGINT:
+        signal.signal(number, signal.SIG_DFL)
+    Announce.stopped = True
+    runs = [one for one in multiprocessing.active_children() if type(one).__module__.startswith("joblib.")]
+    for run in runs:
+        run.terminate()  # which a run takes for SIGTERM: it saves, and then the launcher returns
+    if not runs:
+        raise Stopped(f"stopped by {signal.Signals(number).name}", _exit_code())
+
+
+def _exit_code() -> int:
+    code = OmegaConf.select(Announce.sweep, "callbacks.last.exit_code") if Announce.sweep is not None else None
+    return TRY_AGAIN if code is None else int(code)
 
 
 def _installed(module: str) -> bool:
@@ -189,7 +212,10 @@ def _planned(config: DictConfig) -> int:
 
 
 def reported(main: Callable[[], None]) -> Callable[[], None]:
-    """Ends a sweep with how its runs went, in `runs.csv` and on the screen; exit code 1 where one has failed."""
+    """Ends a sweep with how its runs went, in `runs.csv` and on the screen.
+
+    The exit code is that of a stopped run where a signal has ended it, else 1 where a run has failed.
+    """
 
     @functools.wraps(main)
     def wrapper() -> None:
@@ -197,11 +223,16 @@ def reported(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except BaseException as error:
             runs = report()
+            if isinstance(error, Exception) and Announce.stopped:
+                sys.exit(_exit_code())  # joblib misses a process that ended before its run began
             # a search in which every trial has failed ends with an error that says nothing more
             if isinstance(error, Exception) and runs and all(run.state == "failed" for run in runs):
                 sys.exit(1)
             raise
-        if any(run.state not in ("done", "pruned") for run in report()):
+        states = {run.state for run in report()}
+        if Announce.stopped or "stopped" in states:
+            sys.exit(_exit_code())
+        if states - {"done", "pruned"}:
             sys.exit(1)
 
     return wrapper

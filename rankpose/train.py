@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from rankpose import grids, ray_launcher, run_directory, run_record, sweeps
 from rankpose.averaging import MovingAverage
+from rankpose.callbacks import stoppable
 from rankpose.checkpoint import check_same_task
 from rankpose.configuration import (
     build,
@@ -87,6 +89,12 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
     return build(config.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=keeps)
 
 
+def stopped_by(config: DictConfig) -> dict[str, Any]:
+    """What stops a run, as `callbacks.last` says, and its exit code then."""
+    last = OmegaConf.select(config, "callbacks.last") or {}
+    return {key: last[key] for key in ("signals", "exit_code") if key in last}
+
+
 def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
     """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
     best = run / "checkpoints" / "best.ckpt"
@@ -130,6 +138,7 @@ def main(config: DictConfig) -> float | None:
     with (
         run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint),
         run_directory.telling_no_room(run),
+        stoppable(run, **stopped_by(config)),
         run_record.kept(run, overrides, config.seed, checkpoint) as record,
         one_wandb_run(),
     ):

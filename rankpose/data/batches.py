@@ -5,6 +5,11 @@ the set's records. Images of one identity stand together, K at a time.
 """
 
 import math
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +23,7 @@ from rankpose.data.crop import View, crop_matrix, outline, outline_of, read_imag
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.identity_sampler import Draw, EveryImage
 from rankpose.data.record import Records
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, LoaderError
 
 Batch = dict[str, torch.Tensor]
 
@@ -63,12 +68,7 @@ class CropDataset(Dataset[Batch]):
                 )
             swapped = self.augment.surroundings(images, np.stack(points), np.random.default_rng(draws[0].image_seed))
             images[...] = swapped
-        return {
-            "image": buffer.permute(0, 3, 1, 2),
-            "pose": torch.from_numpy(follow_pose(records.pose[rows], views)),
-            "identity": torch.from_numpy(records.identity[rows]),
-            "index": torch.from_numpy(rows),
-        }
+        return _batch(buffer, follow_pose(records.pose[rows], views), records.identity[rows], rows)
 
     def _view(self, draw: Draw) -> View:
         if self.augment is None or self.augment.views is None:
@@ -112,12 +112,62 @@ class TestCrops(Dataset[Batch]):
                 face = self.corruption.points(face, rng)
                 image = self.corruption.image(image, record.face_box, rng)
             images[i] = self.crop(image, face, self.size)
-        return {
-            "image": buffer.permute(0, 3, 1, 2),
-            "pose": torch.from_numpy(self.records.pose[rows]),
-            "identity": torch.from_numpy(self.records.identity[rows]),
-            "index": torch.from_numpy(rows),
-        }
+        return _batch(buffer, self.records.pose[rows], self.records.identity[rows], rows)
+
+
+class Loader(DataLoader[Batch]):
+    """A loader whose errors are those of the dataset, whichever process they come from.
+
+    Raises:
+        LoaderError: from an iterator, where processes cannot be started, have died, or find no shared memory.
+    """
+
+    def __iter__(self) -> Any:
+        with self._told():
+            try:
+                if self.num_workers:
+                    # what torch makes first: halfway into its own, a failure would be told by its clean-up as well
+                    multiprocessing.Lock()
+                with pool.signals_left_to_parent():
+                    batches = super().__iter__()
+            except OSError as error:
+                raise LoaderError(f"loader processes cannot be started ({error}); {_ALONE}.") from error
+        return self._each(batches)
+
+    def _each(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        with self._told():
+            yield from batches
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            text = str(error).rstrip()
+            if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
+                raise LoaderError(_death(getattr(self._iterator, "_workers", ()))) from error
+            if isinstance(error, RuntimeError) and "</torch_" in text:
+                raise LoaderError(f"{_NO_SHARED_MEMORY} ({text.splitlines()[-1]}); {_ALONE}.") from error
+            if not text.startswith(f"Caught {type(error).__name__} in "):
+                raise
+            # torch makes the process's whole traceback the message
+            kind = type(error).__qualname__
+            name = kind if type(error).__module__ == "builtins" else f"{type(error).__module__}.{kind}"
+            raise type(error)(text.rpartition(f"\n{name}: ")[2]) from error
+
+
+_NO_SHARED_MEMORY = "loader processes hand batches over in shared memory (/dev/shm), in which there is no room"
+_ALONE = "data.num_workers=0 (of rankpose.evaluate num_workers=0) does without them"
+
+
+def _death(processes: Any) -> str:
+    """Why a loader process is gone."""
+    codes = [process.exitcode for process in processes if process.exitcode is not None]
+    code = codes[0] if codes else 0
+    if code == -signal.SIGBUS:
+        return f"{_NO_SHARED_MEMORY}; {_ALONE}."
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return f"a loader process {how}, perhaps for want of memory: use fewer; {_ALONE}."
 
 
 def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
@@ -132,9 +182,19 @@ def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.tensor([], dtype=torch.uint8).set_(storage).view(shape)
 
 
+def _batch(buffer: torch.Tensor, pose: np.ndarray, identity: np.ndarray, rows: np.ndarray) -> Batch:
+    """A batch of images (N, H, W, 3); of a loader process all in shared memory.
+
+    Otherwise a thread of torch's would put it there, and a batch that found no room would be waited for for ever.
+    """
+    arrays = {"pose": pose, "identity": identity, "index": rows}
+    batch = {"image": buffer.permute(0, 3, 1, 2)} | {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return batch if get_worker_info() is None else {name: tensor.share_memory_() for name, tensor in batch.items()}
+
+
 def make_loader(
     dataset: CropDataset | TestCrops, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
-) -> DataLoader[Batch]:
+) -> Loader:
     """A loader of the batches that `sampler` names, with settings that suit the machine.
 
     Args:
@@ -148,7 +208,7 @@ def make_loader(
         raise ConfigError(f"num_workers={workers}: must be at least 0, or null.")
     gpu = torch.cuda.is_available()
     # batch_size=None: the sampler gives whole batches and the dataset answers with them
-    return DataLoader(
+    return Loader(
         dataset,
         sampler=sampler,
         batch_size=None,
@@ -163,7 +223,7 @@ def make_loader(
 
 def every_image(
     dataset: TestCrops, batch_size: int = 128, num_workers: int | None = None, rank: int = 0, world_size: int = 1
-) -> DataLoader[Batch]:
+) -> Loader:
     """A loader of every image of a set in order, as in testing; see `EveryImage`."""
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: must be at least 1.")
@@ -176,6 +236,7 @@ def default_workers(processes: int = 1) -> int:
 
 
 def _start(worker: int) -> None:
+    pool.heed_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     pool.keep_freed_memory()

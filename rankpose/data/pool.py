@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,12 @@ import cv2
 from rankpose.errors import DatasetError
 
 Mapped = Callable[[Callable[..., Any], Iterable[Any]], Iterator[Any]]
+_SIGNALS = {
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, "sigwaitinfo")  # Linux; elsewhere nobody could tell who has sent one
+}
+"""What a scheduler or a terminal sends to all processes at once, and what only the first of them is to answer."""
 
 
 def usable_cores() -> int:
@@ -47,17 +54,57 @@ def workers(count: int | None, most: int, chunk: int = 1) -> Iterator[Mapped]:
         finally:
             cv2.setNumThreads(threads)
         return
-    # Started afresh: a copy of a process that has used CUDA or threads may hang.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start)
+    others = set(multiprocessing.active_children())
     try:
-        with _without_main():
+        # Started afresh: a copy of a process that has used CUDA or threads may hang.
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start)
+        with _without_main(), signals_left_to_parent():
             for _ in range(count):  # each starts a process, as none is idle yet
                 pool.submit(os.getpid)
+    except OSError as error:
+        raise DatasetError(f"worker processes cannot be started ({error}): use workers=1.") from error
+    try:
         yield lambda function, items: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool as error:
         raise DatasetError("a worker process was killed, perhaps for want of memory: use fewer workers.") from error
+    except (KeyboardInterrupt, SystemExit):
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def signals_left_to_parent() -> Iterator[None]:
+    """Processes started meanwhile leave signals to this one; each is to call `heed_parent` as it begins.
+
+    Blocked and not ignored, so that there is no moment at which one of them could end by a signal, and the parent's own
+    `terminate()` counts. torch's handler of SIGCHLD, which raises wherever this process happens to be, is not kept: who
+    waits for a process's batch finds that it has gone.
+    """
+    child_handler = signal.getsignal(signal.SIGCHLD) if _SIGNALS else None
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS) if _SIGNALS else ()
+    try:
+        yield
+    finally:
+        if _SIGNALS:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if signal.getsignal(signal.SIGCHLD) is not child_handler:
+                signal.signal(signal.SIGCHLD, child_handler or signal.SIG_DFL)
+
+
+def heed_parent() -> None:
+    """Has this process, started within `signals_left_to_parent`, end when its parent terminates it."""
+    if _SIGNALS:
+        threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    while True:
+        told = signal.sigwaitinfo(_SIGNALS)
+        if told.si_signo == signal.SIGTERM and told.si_pid == os.getppid():
+            os._exit(0)
 
 
 @contextlib.contextmanager
@@ -74,6 +121,7 @@ def _without_main() -> Iterator[None]:
 def _start() -> None:
     """One thread a process; and end with the parent, or processes whose parent was killed would wait for ever."""
     cv2.setNumThreads(1)
+    heed_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
 
