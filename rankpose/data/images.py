@@ -42,7 +42,7 @@ def read_file(path: str, what: str) -> bytes:
 def size_and_time(path: str | os.PathLike[str]) -> str:
     """What tells whether a file has changed: its size and time of change, "gone" where there is none."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)
     except OSError:
         return "gone"
     return f"{status.st_size}/{status.st_mtime_ns}"

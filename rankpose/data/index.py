@@ -46,7 +46,7 @@ class Survey(NamedTuple):
     """What a data set's folders hold, found without opening a file."""
 
     names: list[str]
-    """Of samples, sorted: paths of their images below the data set's folder."""
+    """Of samples, in order: paths of their images below the data set's folder."""
     refused: dict[str, str]
     """Those that are no use whatever their files hold, and why."""
     digest: str
@@ -81,9 +81,10 @@ def survey(root: Path, folders: Sequence[str]) -> Survey:
     digest, names, refused = hashlib.sha256(), [], {}
     for folder in folders:
         images: dict[str, list[str]] = {}
-        annotations, found = [], []
+        annotations, found, below = [], [], []
         for entry in entries(root / folder):
-            stem, suffix = os.path.splitext(entry.name)
+            stem, dot, suffix = entry.name.rpartition(".")
+            suffix = dot + suffix
             if suffix.lower() in _IMAGES:
                 images.setdefault(stem, []).append(entry.name)
             elif suffix in SUFFIXES:
@@ -98,14 +99,15 @@ def survey(root: Path, folders: Sequence[str]) -> Survey:
             for image in images[stem] or [f"{stem}.jpg"]:
                 name = os.path.join(folder, image)
                 shown = name.encode(errors="backslashreplace").decode()
-                names.append(shown)
+                below.append(shown)
                 if shown != name:
                     refused[shown] = "with a name outside the locale's encoding"
                 elif len(images[stem]) > 1:
                     refused[name] = "with another image of the same name beside it"
                 elif stem in doubled:
                     refused[name] = "with two .mat annotations"
-    return Survey(sorted(names), refused, digest.hexdigest())
+        names += sorted(below)
+    return Survey(names, refused, digest.hexdigest())
 
 
 def read_indexed(
