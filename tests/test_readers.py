@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.biwi import read_biwi
-from rankpose.data.w300lp import photograph_of, read_300w_lp, split_by_photograph
+from rankpose.data.w300lp import identity_of, photograph_of, read_300w_lp, split_by_folder, split_by_photograph
 from rankpose.errors import DatasetError, DatasetNotFoundError
 
 
@@ -54,6 +54,47 @@ def test_split_keeps_a_photograph_and_its_mirror_image_together(lp):
     assert sum(map(len, (splits.train, splits.val, splits.test))) == 24
     again = split_by_photograph(read_300w_lp(lp))
     assert list(again.test.images) == list(splits.test.images)
+
+
+@pytest.mark.parametrize("mirrored", ["{}_{}_flip", "{}_flip_{}", "{}_{}_Flip", "{}_{}_mirror", "{}_{}-flipped"])
+def test_a_mirror_image_beside_its_original_is_of_the_same_person(tmp_path, mirrored):
+    for number in range(8):
+        for view in range(2):
+            write_sample(tmp_path / "AFW" / f"AFW_{number}_1_{view}", (10 * view, 5, 3))
+            write_sample(tmp_path / "AFW" / mirrored.format(f"AFW_{number}_1", view), (-10 * view, 5, -3))
+    records = read_300w_lp(tmp_path)
+    assert list(records.identity_names) == [f"AFW/AFW_{number}_1" for number in range(8)]
+    assert (np.bincount(records.identity) == 4).all()
+    splits = split_by_photograph(records, 0.2, 0.2)
+    people = [set(part.identity_names) for part in (splits.train, splits.val, splits.test)]
+    assert sum(map(len, people)) == len(set.union(*people)) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "identity"),
+    [
+        ("AFW/AFW_134212_1_0.jpg", "AFW/AFW_134212_1"),
+        ("AFW_Flip/AFW_134212_1_16.jpg", "AFW_Flip/AFW_134212_1"),
+        ("IBUG/IBUG_image_008_1_0.jpg", "IBUG/IBUG_image_008_1"),
+        ("HELEN/HELEN_1269874180_1.jpg", "HELEN/HELEN_1269874180"),
+        ("LFPW/LFPW_image_train_0858_0_flip.png", "LFPW/LFPW_image_train_0858"),
+        ("AFW/flip_book_7.jpg", "AFW/flip_book"),
+        ("AFW/somebody.jpg", "AFW/somebody"),
+    ],
+)
+def test_who_is_in_an_image_follows_from_its_name(name, identity):
+    assert identity_of(name) == identity
+
+
+@pytest.mark.parametrize("folder", ["AFW_Flip", "AFW_flip", "AFW_mirrored", "AFW-Flip"])
+def test_no_two_parts_may_show_the_same_photographs(tmp_path, folder):
+    assert photograph_of(f"{folder}/AFW_1") == "AFW/AFW_1"
+    for name in ("AFW", "HELEN", folder):
+        write_sample(tmp_path / name / "ONE_1_0")
+    records = read_300w_lp(tmp_path)
+    for test in (folder, "AFW"):
+        with pytest.raises(DatasetError, match=rf"data\.split\.test={test}: shows people of data\.split\.train"):
+            split_by_folder(records, "AFW", "HELEN", test)
 
 
 def cut_off(sample):

@@ -6,7 +6,8 @@ What it is
 Format
     * `<subset>/<stem>_<N>.jpg` and `.mat`, subset one of `AFW HELEN IBUG LFPW AFW_Flip HELEN_Flip IBUG_Flip LFPW_Flip`;
       the folders `landmarks` and `Code` hold no samples.
-    * The stem without its last `_N` is the photograph, so the identity.
+    * The stem without its last `_N` is the photograph, so the identity. Mirror images that lie beside their originals
+      (`<stem>_<N>_flip.jpg` and the like) are of the original's identity.
     * `Pose_Para` 1x7: pitch, yaw, roll in radians, then translation and scale; `pt2d` 2x68 landmarks in pixels.
 Licence
     For research, as its authors' page states. The embedded set (`data=synthetic`) has the same layout and no such
@@ -35,7 +36,9 @@ HOW = (
     "roots.lp) to the folder that holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
 )
 NO_SAMPLES = ("landmarks", "Code")
-_VIEW = re.compile(r"_\d+$")
+_MIRRORED = r"[_-](?:h?flip(?:ped)?|mirror(?:ed)?)"
+_VIEW = re.compile(rf"(?:{_MIRRORED})?(?:_\d+)?(?:{_MIRRORED})?$", re.IGNORECASE)
+_MIRRORED_FOLDER = re.compile(rf"{_MIRRORED}$", re.IGNORECASE)
 
 
 def subset_folders(root: Path) -> list[str]:
@@ -44,8 +47,8 @@ def subset_folders(root: Path) -> list[str]:
 
 
 def identity_of(name: str) -> str:
-    """`<subset>/<stem without the last _N>` of an image's path below the root."""
-    return _VIEW.sub("", name.rpartition(".")[0])
+    """`<subset>/<stem without the last _N and without what marks a mirror image>` of an image's path below the root."""
+    return _VIEW.sub("", name.rpartition(".")[0], count=1)
 
 
 LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt2d"))
@@ -90,7 +93,7 @@ def subset_of(identity: str) -> str:
 def photograph_of(identity: str) -> str:
     """The photograph behind an identity: a mirrored subset shows the same people as its original."""
     subset, _, stem = identity.partition("/")
-    return f"{subset.removesuffix('_Flip')}/{stem}"
+    return f"{_MIRRORED_FOLDER.sub('', subset)}/{stem}"
 
 
 def split_by_photograph(records: Records, val_share: float = 0.02, test_share: float = 0.02) -> Splits:
@@ -145,13 +148,20 @@ def split_by_folder(records: Records, train: str, val: str, test: str) -> Splits
         train, val, test: names of folders.
 
     Raises:
-        DatasetError: a folder holds no image that can be used.
+        DatasetError: a folder holds no image that can be used, or photographs of another's, as its mirror images do.
     """
     subsets = np.array([subset_of(name) for name in records.identity_names])[records.identity]
-    parts = []
-    for folder in (train, val, test):
+    parts: list[Records] = []
+    key_of: dict[str, str] = {}
+    for key, folder in (("train", train), ("val", val), ("test", test)):
         rows = np.flatnonzero(subsets == folder)
         if not len(rows):
             raise DatasetError(f"{records.dataset}: no usable images in {folder}; there are {sorted(set(subsets))}.")
         parts.append(records.select(rows))
+        for photograph in map(photograph_of, parts[-1].identity_names):
+            if key_of.setdefault(photograph, key) != key:
+                raise DatasetError(
+                    f"data.split.{key}={folder}: shows people of data.split.{key_of[photograph]}, such as "
+                    f"{photograph}; nobody may be in two parts."
+                )
     return Splits(*parts)
