@@ -23,6 +23,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from rankpose.errors import ConfigError, LoaderError, TrainingError
+from rankpose.keys import typed
 from rankpose.run_directory import first_process, last_good, shown
 
 log = logging.getLogger(__name__)
@@ -66,9 +67,8 @@ def stoppable(run: Path, signals: Sequence[str] = SIGNALS, exit_code: int = TRY_
     except Stopped as stopped:
         if first_process():
             path = run / "checkpoints" / "last.ckpt"
-            how = (
-                f"go on: repeat the command with ckpt_path={shown(path)}" if path.is_file() else "nothing is saved yet"
-            )
+            again = f"go on: repeat the command with {typed('ckpt_path', shown(path))}"
+            how = again if path.is_file() else "nothing is saved yet"
             log.info("%s; %s", stopped.message, how)
         raise
     finally:
@@ -180,8 +180,8 @@ class KeepLast(Checkpoint):
         # other processes would have to save with this one
         if isinstance(exception, LoaderError) and self._at_rest and trainer.world_size == 1:
             self._save(trainer)
-            path = shown(self.path)
-            log.info("saved at step %d; go on: repeat the command with ckpt_path=%s", trainer.global_step, path)
+            again = typed("ckpt_path", shown(self.path))
+            log.info("saved at step %d; go on: repeat the command with %s", trainer.global_step, again)
         self._restore()
 
     def on_save_checkpoint(

@@ -26,15 +26,20 @@ def wanted_baseline(text: str) -> dict[str, str]:
     return {key: value for key, _, value in parts}
 
 
+def _path(text: str) -> Path:
+    # a shell leaves `--out=~/x` as it is
+    return Path(text).expanduser()
+
+
 @one_line_errors
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m rankpose.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folders of runs or of sweeps")
+    parser.add_argument("runs", nargs="+", type=_path, metavar="RUNS", help="folders of runs or of sweeps")
     parser.add_argument(
-        "--out", type=Path, help="where the tables go; by default `comparison` in the one folder given, else here"
+        "--out", type=_path, help="where the tables go; by default `comparison` in the one folder given, else here"
     )
     parser.add_argument(
         "--baseline",

@@ -21,6 +21,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -28,6 +29,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from rankpose.command_help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, user_error
+from rankpose.keys import literal, quoted, typed
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
@@ -64,8 +66,61 @@ OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
 OmegaConf.register_new_resolver(
     "on_gpu", lambda accelerator, there, elsewhere: there if computes_on_gpu(accelerator) else elsewhere, replace=True
 )
+OmegaConf.register_new_resolver("output_dir", lambda: output_dir(), replace=True)
 OmegaConf.register_new_resolver("help_choices", lambda name: choice_page(Path(CONFIG_DIR), name), replace=True)
 OmegaConf.register_new_resolver("help_keys", lambda name: key_page(Path(CONFIG_DIR), name), replace=True)
+
+
+def output_dir() -> str:
+    """The folder that Hydra has made for this run, whatever characters its name has."""
+    # a `${` in it would be taken for a reference
+    runtime: Any = OmegaConf.to_container(HydraConfig.get().runtime)
+    return str(runtime["output_dir"])
+
+
+def told(hydra: Any) -> list[str]:
+    """The overrides of Hydra's own part as they were typed, references and all."""
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task)
+    return list(overrides)
+
+
+def texts_of(argument: str) -> list[str]:
+    """The texts of `KEY=VALUE`, `KEY=A,B` or `KEY=[A,B]` as Hydra reads them; null and nothing are none.
+
+    Raises:
+        ConfigError: Hydra cannot read it.
+    """
+    try:
+        found = OverridesParser.create().parse_override(argument).value()
+        parts = found.list if isinstance(found, ChoiceSweep) else found if isinstance(found, list) else [found]
+        texts = [part.text if isinstance(part, QuotedString) else part for part in parts]
+        resolved = [OmegaConf.create({"text": text}).text for text in texts]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_unreadable(argument, error)) from error
+    return [str(text) for text in resolved if text not in (None, "")]
+
+
+def at_home(argument: str) -> str:
+    """`KEY=~/PATH` with the home folder in it, which a shell fills in only where an argument begins with it."""
+    key, equals, value = argument.partition("=")
+    return key + _TEXT.sub(_from_home, equals + value)
+
+
+_TEXT = re.compile(
+    r"""(?P<quote>["'])(?P<text>(?:\\.|(?!(?P=quote))[^\\])*)(?P=quote)"""
+    r"""|(?<=[=,\[({:\s])(?P<bare>~(?:/(?:\$\{[^}]*\}|[^,\])}])*)?)(?=[,\])}]|\Z)""",
+    re.DOTALL,
+)
+"""A quoted text of an override, or a bare one that begins with the home folder."""
+
+
+def _from_home(found: re.Match[str]) -> str:
+    text = found["bare"] or found["text"]
+    if text != "~" and not text.startswith("~/"):
+        return found[0]
+    home = str(Path.home())
+    quote = found["quote"] or ("" if quoted(home) == home else '"')
+    return f"{quote}{home}{text[1:]}{quote}"
 
 
 def entry_point(
@@ -102,7 +157,8 @@ def entry_point(
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
                 _check_dashes(given)
-                wanted = given if rewrite is None else rewrite(given)
+                wanted = [at_home(argument) for argument in given]
+                wanted = wanted if rewrite is None else rewrite(wanted)
                 # Hydra's parser takes flags only before or after all other arguments
                 rewritten[:] = sorted(
                     _without_nulls(wanted, name), key=lambda argument: argument not in ("-m", "--multirun")
@@ -169,13 +225,20 @@ def explained(error: Exception, name: str, arguments: Sequence[str]) -> str:
         arguments: of the command line.
     """
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read as KEY=VALUE ({_one_line(error).removeprefix('Error parsing ')})."
+        return _unreadable(str(error.override), error)
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         near = difflib.get_close_matches(choice, error.options, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         return f"{group}={choice}: no such choice.{hint} There are {', '.join(error.options)}."
     return _unknown_key(name, arguments) or _one_line(error)
+
+
+def _unreadable(argument: str, error: Exception) -> str:
+    said = f"{argument}: cannot be read as KEY=VALUE ({_one_line(error).removeprefix('Error parsing ')})."
+    key, equals, value = argument.partition("=")
+    # for Hydra and for the shell
+    return f"{said} A text with such characters is quoted twice: {typed(key, value)}" if equals else said
 
 
 def _unknown_key(name: str, arguments: Sequence[str]) -> str | None:
@@ -301,14 +364,14 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
     """
     place = config._get_full_key("") if isinstance(config, DictConfig) else ""
     try:
-        if isinstance(config, DictConfig):
-            checked(config)
+        content = checked(config) if isinstance(config, DictConfig) else config
         with warnings.catch_warnings():
             # albumentations goes on without an argument that it does not know
             warnings.filterwarnings("error", r"Argument\(s\) .* not valid for transform", UserWarning)
-            return hydra.utils.instantiate(config, _convert_="all", **overrides)
+            # references are resolved by now; Hydra would look for some twice in the texts that came of them
+            return hydra.utils.instantiate(literal(literal(content)), _convert_="all", **overrides)
     except MissingMandatoryValue as error:
-        key = str(error.full_key or place)
+        key = ".".join(part for part in (place, error.full_key) if part)
         raise ConfigError(f"{key} is not set: give {key}=VALUE.") from error
     except InstantiationException as error:
         mistake = user_error(error)
@@ -317,7 +380,7 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
         cause = error.__cause__
         said = _one_line(error) if cause is None else " ".join(str(cause).split())
         full_key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
-        place = full_key[1] if full_key is not None else place
+        place = ".".join(part for part in (place, full_key and full_key[1]) if part)
         raise ConfigError(said if _names(said, place) else f"{place}: {said}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error

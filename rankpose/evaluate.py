@@ -19,7 +19,16 @@ from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
 from rankpose.checkpoint import checkpoint_file
-from rankpose.configuration import CONFIG_DIR, build, check_own_keys, entry_point, quiet_libraries
+from rankpose.configuration import (
+    CONFIG_DIR,
+    at_home,
+    build,
+    check_own_keys,
+    entry_point,
+    quiet_libraries,
+    texts_of,
+    told,
+)
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
@@ -35,7 +44,7 @@ from rankpose.evaluation import (
     evaluate,
     suspicions,
 )
-from rankpose.keys import flat
+from rankpose.keys import assignment, flat, literal
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report
@@ -217,7 +226,7 @@ class AfterTraining:
     def leave_report(self, checkpoint: Path) -> None:
         """What `python -m rankpose.evaluate checkpoint=CHECKPOINT protocol=NAME` does."""
         config = self.config.copy()
-        config.checkpoint = str(checkpoint)
+        config.checkpoint = literal(str(checkpoint))
         (model,) = distinct_names([path_of(config, "checkpoint")])
         test = make_test(config, "checkpoint", model)
         report([test], test.evaluations(self.records), _default_place([test]))
@@ -239,7 +248,7 @@ def after_training(
     """
     found = []
     for name in protocols:
-        given = [f"++roots.{key}={path}" for key, path in roots.items()]
+        given = [assignment(f"++roots.{key}", path) for key, path in roots.items()]
         try:
             config = hydra.compose("evaluate", [f"protocol={name}", *given])
         except MissingConfigException as error:
@@ -297,16 +306,16 @@ def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """
     kept, values = [], {}
     for argument in arguments:
-        key, equals, value = argument.partition("=")
+        key, equals, _ = argument.partition("=")
         if equals and key in SEVERAL:
-            given = [part.strip() for part in value.removeprefix("[").removesuffix("]").split(",")]
-            if not all(given):
-                raise ConfigError(f"{argument}: names nothing{' between two commas' if len(given) > 1 else ''}.")
+            given = texts_of(argument)
+            if not given:
+                raise ConfigError(f"{argument}: names nothing.")
             twice = next((part for part in given if given.count(part) > 1), None)
             if twice is not None:
                 raise ConfigError(f"{argument}: names {twice} twice.")
             values[key] = given
-            argument = f"{key}={given[0]}"
+            argument = assignment(key, given[0])
         kept.append(argument)
     return kept, values
 
@@ -321,7 +330,7 @@ def tests_of(config: DictConfig) -> list[Test]:
     predictors = _values.get("predictor", [chosen["predictor"]])
     protocols = _values.get("protocol", [chosen["protocol"]])
     checkpoints: Sequence[Any] = _values.get("checkpoint", [config.checkpoint])
-    own = [given for given in HydraConfig.get().overrides.task if given.partition("=")[0] not in SEVERAL]
+    own = [given for given in told(HydraConfig.get()) if given.partition("=")[0] not in SEVERAL]
     models = [
         (predictor, checkpoint)
         for predictor in predictors
@@ -350,7 +359,7 @@ def tests_of(config: DictConfig) -> list[Test]:
 
 def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
     config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
-    config.checkpoint = None if checkpoint is None else str(checkpoint_file(str(checkpoint)))
+    config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))
     return config
 
 
@@ -398,7 +407,7 @@ def run(config: DictConfig) -> None:
     check_own_keys(config, "evaluate")
     sys.argv[1:] = _command_line  # what Lightning starts its other processes with
     tests = tests_of(config)
-    out = Path(config.out) if config.out else _default_place(tests)
+    out = Path(str(config.out)) if config.out else _default_place(tests)
     _check_place(out)
     records: dict[str, Records] = {}
     for test in tests:  # all before the first test: data that are missing are told at once
@@ -480,7 +489,7 @@ def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path)
 def main() -> None:
     """Takes several values apart before Hydra, which would take them for a sweep, sees the command line."""
     _command_line[:] = sys.argv[1:]
-    arguments, values = several(_command_line)
+    arguments, values = several([at_home(argument) for argument in _command_line])
     sweep = next((argument for argument in _command_line if argument in ("-m", "--multirun")), None)
     if sweep is not None:
         raise ConfigError(

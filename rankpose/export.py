@@ -138,9 +138,9 @@ def main(config: DictConfig) -> None:
     quiet_libraries()
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt.")
-    checkpoint = Path(config.checkpoint)
+    checkpoint = Path(str(config.checkpoint))
     net, made_from = load_net(checkpoint)
-    out = Path(config.out or checkpoint.with_suffix(".onnx"))
+    out = Path(str(config.out or checkpoint.with_suffix(".onnx")))
     difference = export_onnx(net, made_from, out)
     log.info("%s: poses within %.1e degrees of the network's", shown(out), difference)
     log.info("description: %s", shown(out.with_suffix(".yaml")))

@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from rankpose.configuration import told
+from rankpose.keys import Kind, kind_of
+
 MAIN = ("experiment", "data", "backbone", "representation", "loss")
 """Groups whose choices name a single run."""
-_PLACES = (
-    *("seed", "run_dir", "ckpt_path", "repeat", "logger", "callbacks", "launcher", "hydra", "roots"),
-    *("data.root", "data.packed", "data.num_workers", "data.eval_batch_size"),
-)
-"""Keys that say where, how often and with what display a run ran, not what it was."""
+_UNTOLD = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE, Kind.SEED)
+"""Kinds of keys that say where, how often and with what display a run ran, not what it was."""
 _LONGEST = 120
 """Letters of a name; W&B takes 128."""
 
@@ -45,14 +45,14 @@ class Job:
     @property
     def variant(self) -> str:
         """What the run is, seed aside: the same for runs that differ by their seed alone."""
-        told = [override for override in self.overrides if not _is_place(override)]
+        own = [override for override in self.overrides if not _is_place(override)]
         if self.sweep is not None:
             common = _common(self.sweep)
-            differing = [override for override in told if override not in common]
+            differing = [override for override in own if override not in common]
             if differing:
                 return _cut(" ".join(differing))
         chosen = [self.choices[group] for group in MAIN if group in self.choices]
-        return _cut(" ".join([*chosen, *(override for override in told if _key(override) not in self.choices)]))
+        return _cut(" ".join([*chosen, *(override for override in own if _key(override) not in self.choices)]))
 
     def name(self, seed: int) -> str:
         """Of the run, as lists show it."""
@@ -73,16 +73,15 @@ def current_job() -> Job:
         if choice is not None and not group.startswith("hydra/")
     }
     sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
-    return Job(groups, tuple(hydra.overrides.task), sweep)
+    return Job(groups, tuple(told(hydra)), sweep)
 
 
 def _common(sweep: Path) -> set[str]:
     """Overrides that all runs of a sweep have alike, where the sweep's folder can be seen from here."""
     try:
         hydra = OmegaConf.load(sweep / "multirun.yaml").hydra
-        told = list(hydra.overrides.task)
         params = OmegaConf.select(hydra, "sweeper.params") or {}
-        return {*told, *(f"{key}={value}" for key, value in params.items())}
+        return {*told(hydra), *(f"{key}={value}" for key, value in params.items())}
     except (OSError, YAMLError, OmegaConfBaseException):
         return set()  # other sweepers than Hydra's own write no such file
 
@@ -92,8 +91,7 @@ def _key(override: str) -> str:
 
 
 def _is_place(override: str) -> bool:
-    key = _key(override)
-    return any(key == place or key.startswith((f"{place}.", f"{place}/")) for place in _PLACES)
+    return kind_of(_key(override).replace("/", ".")) in _UNTOLD
 
 
 def _cut(text: str) -> str:

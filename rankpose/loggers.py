@@ -10,6 +10,7 @@ import logging
 import netrc
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from rankpose.errors import ConfigError
 from rankpose.evaluation import evaluation_of
 from rankpose.files import write_whole
 from rankpose.job import MAIN, Job
+from rankpose.keys import Kind, flat, kind_of
 from rankpose.report.to_wandb import log_evaluation
 
 log = logging.getLogger(__name__)
@@ -215,9 +217,10 @@ def how_to_view(run: Any) -> str:
         return f"W&B: {run.url}"
     folder = Path(os.path.relpath(Path(run.dir).parent))
     # a run that went on has a file for each start
-    starts = folder.parent / f"offline-run-*-{run.id}"
-    upload = starts if len(list(starts.parent.glob(starts.name))) > 1 else folder
-    return f"W&B, offline: `wandb leet {folder}` shows the run here, `wandb sync {upload}` uploads it."
+    starts = f"offline-run-*-{run.id}"
+    own = shlex.quote(str(folder))
+    upload = f"{shlex.quote(str(folder.parent))}/{starts}" if len(list(folder.parent.glob(starts))) > 1 else own
+    return f"W&B, offline: `wandb leet {own}` shows the run here, `wandb sync {upload}` uploads it."
 
 
 def log_configuration(loggers: Sequence[Logger], config: Mapping[str, Any], job: Job) -> None:
@@ -266,8 +269,9 @@ def log_results(
 
 
 def configuration_digest(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a configuration without the keys that say where a run lies and where it is logged."""
-    what = {key: value for key, value in config.items() if key not in ("run_dir", "ckpt_path", "logger", "callbacks")}
+    """SHA-256 of a configuration without the keys that say where a run lies, on which machine, and how it is shown."""
+    where = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE)
+    what = {key: value for key, value in flat(config) if kind_of(key) not in where}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 

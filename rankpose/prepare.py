@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rankpose.configuration import build, check_own_keys, entry_point
 from rankpose.data.pack import prepare
 from rankpose.errors import one_line_errors
+from rankpose.keys import typed
 from rankpose.run_directory import shown
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,10 @@ log = logging.getLogger(__name__)
 def main(config: DictConfig) -> None:
     """Reads the folder's annotations, then packs its images."""
     check_own_keys(config, "prepare")
-    root, max_angle = Path(config.data.root), config.data.max_angle
+    root, max_angle = Path(str(config.data.root)), config.data.max_angle
     reader, crop = build(config.data.reader), build(config.crop)
     named = root.resolve() if root.name in ("", "..") else root  # "." has no name of its own
-    out = Path(config.out or named.parent / f"{named.name}.arrow")
+    out = Path(str(config.out or named.parent / f"{named.name}.arrow"))
     records = reader(root=root, max_angle=max_angle, strict=config.strict)
     log.info("%s", records.summary())
     packing = prepare(records, root, out, reader, max_angle, crop, config.strict, config.workers)
@@ -29,8 +30,8 @@ def main(config: DictConfig) -> None:
     if packing.rejects:
         table = out.with_suffix(".rejects.csv")
         log.info("left out %s, with reasons: %s", f"{len(packing.rejects):,}", shown(table))
-    use = "test on it with protocol" if config.data.split is None else "train from it with data"
-    log.info("%s.packed=%s", use, shown(out))
+    use, group = ("test on it", "protocol") if config.data.split is None else ("train from it", "data")
+    log.info("%s with %s", use, typed(f"{group}.packed", shown(out)))
 
 
 if __name__ == "__main__":

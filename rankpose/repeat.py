@@ -14,22 +14,17 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rankpose import run_record
-from rankpose.configuration import composed, plain
+from rankpose.configuration import composed, plain, texts_of
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.keys import flat, under
+from rankpose.keys import Kind, assignment, flat, kind_of, literal, under
 from rankpose.run_directory import shown
 
 log = logging.getLogger(__name__)
 
 KEY = "repeat"
-_OF_ONE_RUN = (KEY, "ckpt_path", "run_dir")
-"""Keys that say where a run is and how it goes on: a repetition has its own."""
-_NOT_WHICH_DATA = (
-    *("root", "num_workers", "eval_batch_size", "augment", "size", "test_scale"),
-    *("identities_per_batch", "images_per_identity", "draws_per_identity", "pairs"),
-)
-"""Keys of the data that change no record."""
+_WHICH_DATA = (Kind.DATA, Kind.SAMPLE, Kind.SEED)
+"""Kinds of keys that decide which records there are."""
 
 
 def with_recorded_overrides(arguments: Sequence[str]) -> list[str]:
@@ -40,10 +35,10 @@ def with_recorded_overrides(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: no such run, or one without its files.
     """
-    named = [argument.partition("=")[2] for argument in arguments if argument.partition("=")[0] == KEY]
-    if not named or named[-1] in ("", "null"):
+    named = [texts_of(argument) for argument in arguments if argument.partition("=")[0] == KEY]
+    if not named or not named[-1]:
         return list(arguments)
-    run = _run(named[-1])
+    run = _run(",".join(named[-1]))
     chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
     kept = [given for given in run_record.read(run)["overrides"] if not under(_key(given), chosen)]
     return [*kept, *arguments]
@@ -55,7 +50,7 @@ def _key(override: str) -> str:
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
     """What a run records of its command line: all that a repetition needs."""
-    return [given for given in overrides if _key(given) not in _OF_ONE_RUN]
+    return [given for given in overrides if kind_of(_key(given)) != Kind.PLACE]
 
 
 def _run(name: str) -> Path:
@@ -76,7 +71,7 @@ class Repeated:
     """
 
     def __init__(self, name: str | None) -> None:
-        self.run = None if name is None else _run(name)
+        self.run = None if name is None else _run(str(name))
         self.record = {} if self.run is None else run_record.read(self.run)
 
     def restore(self, config: DictConfig, overrides: Sequence[str]) -> None:
@@ -96,19 +91,19 @@ class Repeated:
         recorded = dict(flat(_load(self.run / "config.yaml")))
         # what the run's own arguments give today: the rest of the difference was asked for
         own = self.record["overrides"]
-        today_config = composed("train", [*own, f"run_dir={recorded['run_dir']}", "ckpt_path=null"])
+        today_config = composed("train", [*own, assignment("run_dir", recorded["run_dir"]), "ckpt_path=null"])
         today = dict(flat(plain(today_config)))
         raw_then, raw_now = (dict(flat(_raw(one))) for one in (today_config, config))
         changed = []
         for key, value in recorded.items():
             untouched = raw_then.get(key, _ABSENT) == raw_now.get(key, _ABSENT)
-            if key.split(".")[0] in _OF_ONE_RUN or not untouched or today.get(key, _ABSENT) == value:
+            if kind_of(key) == Kind.PLACE or not untouched or today.get(key, _ABSENT) == value:
                 continue
             if key not in today and under(key, {_key(given) for given in overrides if given not in own}):
                 continue
-            OmegaConf.update(config, key, value, force_add=True)
+            OmegaConf.update(config, key, literal(value), force_add=True)
             changed.append(key)
-        new = [key for key in today if key not in recorded and key.split(".")[0] not in _OF_ONE_RUN]
+        new = [key for key in today if key not in recorded and kind_of(key) != Kind.PLACE]
         if changed:
             log.warning("as in %s, though conf/ or this machine says otherwise: %s", shown(self.run), _some(changed))
         if new:
@@ -132,7 +127,7 @@ class Repeated:
                 f"repeat={shown(self.run)}: the data in {config.data.packed or config.data.root} are not those of that "
                 "run: names, poses, boxes or identities differ. Restore them, or train anew without repeat."
             )
-        differing = [f"data.{key}" for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
+        differing = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
         log.warning("other data than in %s, as asked for: %s differs", shown(self.run), _some(differing))
 
     def warn(self) -> None:
@@ -162,7 +157,7 @@ _ABSENT = object()
 
 
 def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config["data"].items() if key not in _NOT_WHICH_DATA}
+    return {key: value for key, value in flat(config["data"], "data.") if kind_of(key) in _WHICH_DATA}
 
 
 def _raw(config: DictConfig) -> Any:

@@ -10,23 +10,15 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
-from rankpose.keys import flat, under
+from rankpose.keys import Kind, flat, kind_of, typed, without_copies
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a full quota, a file larger than the process may write."""
 
-_FREE = (
-    *("run_dir", "ckpt_path", "repeat", "protocols", "roots", "callbacks", "logger"),
-    *("data.num_workers", "data.eval_batch_size"),
-)
-"""Keys that a resumed run may have otherwise without a word: they change nothing of what is trained."""
-_FIXED = (
-    *("seed", "data", "augment", "loss", "optimizer", "schedule", "weight_decay", "image_size"),
-    *("trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.devices", "trainer.num_nodes"),
-)
-"""Keys that decide which batches are still to come, or that a checkpoint brings along whatever is asked for."""
-_PLACES = ("data.root", "data.packed")
-_LENGTH = ("trainer.max_epochs", "trainer.max_steps")
+_FREE = (Kind.PLACE, Kind.DISPLAY)
+"""Kinds of keys that a resumed run may have otherwise without a word: they change nothing of what is trained."""
+_FIXED = (Kind.SEED, Kind.DATA, Kind.SAMPLE, Kind.METHOD)
+"""Those that decide which batches are still to come, or that a checkpoint brings along whatever is asked for."""
 
 
 @contextmanager
@@ -51,8 +43,8 @@ def opened(output_dir: str, ckpt_path: str | None) -> Iterator[tuple[Path, str |
         if checkpoint is None:
             if ckpt_path is None and (made / "checkpoints").exists() and first_process():
                 raise ConfigError(
-                    f"{shown(made)} holds a run already: go on with ckpt_path={shown(made)}/checkpoints/last.ckpt, or "
-                    "choose another hydra.run.dir."
+                    f"{shown(made)} holds a run already: go on with "
+                    f"{typed('ckpt_path', shown(made / 'checkpoints' / 'last.ckpt'))}, or choose another hydra.run.dir."
                 )
             run = made
         else:
@@ -70,7 +62,7 @@ def _find(made: Path, ckpt_path: str | None) -> Path | None:
         return None
     own = made / "checkpoints" / "last.ckpt"
     if ckpt_path not in ("last", "auto"):
-        path = Path(ckpt_path).resolve()
+        path = Path(str(ckpt_path)).resolve()
         if not path.is_file():
             raise CheckpointError(f"ckpt_path={ckpt_path}: no such file.")
         return path
@@ -125,7 +117,9 @@ def check_agreed(given: bool) -> None:
 def shown(path: str | Path) -> str:
     """A path as a user would type it: relative to the working directory where it lies below that."""
     path = Path(path).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    text = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    # a command would take it for an option, or for the home folder
+    return f"./{text}" if text[0] in "-~" else text
 
 
 def changes_on_resume(run: Path, config_text: str) -> list[str]:
@@ -142,15 +136,16 @@ def changes_on_resume(run: Path, config_text: str) -> list[str]:
     path = run / "config.yaml"
     if not path.is_file():
         return []
-    before, now = (dict(flat(yaml.safe_load(text) or {})) for text in (path.read_text(), config_text))
+    texts = (path.read_text(), config_text)
+    before, now = (without_copies(dict(flat(yaml.safe_load(text) or {}))) for text in texts)
     changes = []
     for key in dict.fromkeys([*before, *now]):
-        if under(key, _FREE) or before.get(key) == now.get(key):
+        kind = kind_of(key)
+        if kind in _FREE or before.get(key) == now.get(key):
             continue
         change = f"{key}={now.get(key)} (was {before.get(key)})"
-        fixed = under(key, _FIXED) and not under(key, _PLACES)
         # all other schedules are laid out over the length of the run
-        if fixed or (key in _LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
+        if kind in _FIXED or (kind == Kind.LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
             raise ConfigError(
                 f"{shown(run)} cannot go on with {change}: its checkpoint holds the optimizer, the schedule and the "
                 "place in the order of batches. Repeat the overrides of its first start, or start a new run."
@@ -169,7 +164,7 @@ def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> 
     if started_by_lightning and not first_process():
         return False
     results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
-    longer = any(change.startswith(_LENGTH) for change in changes)
+    longer = any(kind_of(change.partition("=")[0]) == Kind.LENGTH for change in changes)
     return not longer and all((folder / "metrics.json").is_file() for folder in results)
 
 

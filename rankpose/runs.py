@@ -21,7 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from rankpose import outcome
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation import Evaluation
-from rankpose.keys import flat, under
+from rankpose.keys import Kind, flat, kind_of, typed, without_copies
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run_directory import shown
@@ -34,25 +34,8 @@ NO_FOLDER = "a number that the sweep left out: it came to nothing before trainin
 Value = Any
 """A leaf of a configuration: a number, a text, a list, None."""
 
-_TWICE = ("data.augment", "data.seed", "data.size", "data.test_scale")
-"""Keys that repeat another key of the top level."""
-_DISPLAY = ("progress", "speed", "pictures", "learning_rate", "last", "finite")
-"""Callbacks that show or save a run and change nothing of what it learns."""
-_PLACES = (
-    *("run_dir", "ckpt_path", "logger", "data.root", "data.packed", "roots"),
-    *(f"callbacks.{name}" for name in _DISPLAY),
-)
-_NOT_WHAT = ("seed", *_PLACES, "protocols", "data.num_workers", "data.eval_batch_size")
-"""Keys that say where and how often a run ran, not what it was."""
-_OF_TRAINING = (
-    "data.identities_per_batch",
-    "data.images_per_identity",
-    "data.draws_per_identity",
-    "data.pairs",
-    "data.train_identities",
-    "data.label_noise_deg",
-)
-"""Keys of the data that say how training draws from them; all others say which data they are."""
+_NOT_WHAT = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE, Kind.SEED)
+"""Kinds of keys that say where, how and how often a run ran, not what it was."""
 _OF_A_RUN = ("config.yaml", "checkpoints", outcome.NAME)
 """Each makes a folder a run's."""
 
@@ -156,7 +139,7 @@ def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
     A key that only some have counts where its values differ among these: that `loss.margin` comes with a ranking loss
     is said by `loss` already.
     """
-    keys = dict.fromkeys(key for config in configs for key in config if not under(key, (*_NOT_WHAT, *_TWICE)))
+    keys = dict.fromkeys(key for config in configs for key in config if kind_of(key) not in _NOT_WHAT)
     differing = []
     for key in keys:
         values = [config[key] for config in configs if key in config]
@@ -257,11 +240,11 @@ def _config(folder: Path) -> dict[str, Value]:
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")
     own = str(content.get("run_dir"))
-    return {key: _without_place(value, own) for key, value in _what(content)}
+    return {key: _without_place(value, own) for key, value in _what(without_copies(dict(flat(content))))}
 
 
-def _what(content: Mapping[Any, Any]) -> Iterable[tuple[str, Value]]:
-    for key, value in flat(content):
+def _what(config: Mapping[str, Value]) -> Iterable[tuple[str, Value]]:
+    for key, value in config.items():
         group, _, name = key.rpartition(".")
         if name == "_target_" and group:
             yield group, _spoken(str(value))
@@ -291,7 +274,7 @@ def _why_unfinished(folder: Path) -> str:
             return f"failed: {said[-1]}"
     last = folder / "checkpoints" / "last.ckpt"
     ended = "unfinished or still running: it has no metrics.json"
-    return f"{ended}; go on with ckpt_path={shown(last)}" if last.is_file() else ended
+    return f"{ended}; go on with {typed('ckpt_path', shown(last))}" if last.is_file() else ended
 
 
 def _evaluation(run: Path, folder: Path) -> Evaluation:
@@ -331,8 +314,7 @@ def _test(run: Path, folder: Path, protocol: str, title: str, expected: int | No
 
 
 def _data_of(config: Mapping[str, Value]) -> dict[str, Value]:
-    other = (*_NOT_WHAT, *_OF_TRAINING, "data.augment", "data.seed", "data.size")
-    return {key: value for key, value in config.items() if under(key, ("data",)) and not under(key, other)}
+    return {key: value for key, value in config.items() if kind_of(key) == Kind.DATA}
 
 
 def _difference_of_tests(one: Evaluation, other: Evaluation) -> str | None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,10 +28,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose import hydra_plugin, outcome
 from rankpose.callbacks import SIGNALS, TRY_AGAIN, Stopped
+from rankpose.configuration import output_dir, told
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
 from rankpose.files import write_whole
 from rankpose.grids import GridSweeper
+from rankpose.keys import assignment, literal
 from rankpose.outcome import FAILURE, Outcome
 from rankpose.run_directory import shown
 
@@ -70,8 +72,8 @@ def recorded(job: Job) -> Job:
         if multiprocessing.get_start_method() == "loky":
             # joblib's way of starting processes, which is not for those of torch's loaders: back to the default
             multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
-        folder = Path(hydra.runtime.output_dir)
-        own = Outcome(hydra.job.num, _what(OmegaConf.to_container(hydra.overrides.task)))
+        folder = Path(output_dir())
+        own = Outcome(hydra.job.num, _what(told(hydra)))
         before = outcome.read(folder)
         if before is not None:
             if before.overrides != own.overrides:
@@ -90,10 +92,10 @@ def recorded(job: Job) -> Job:
                 value = job(config)
         except Exception as error:
             mistake = user_error(error)
-            told = f"error: {mistake}" if mistake is not None else "".join(traceback.format_exception(error)).rstrip()
-            write_whole(folder / FAILURE, f"{told}\n")
-            print(told, file=sys.stderr)
-            return _leave(folder, own, state="failed", reason=told.splitlines()[-1])
+            said = f"error: {mistake}" if mistake is not None else "".join(traceback.format_exception(error)).rstrip()
+            write_whole(folder / FAILURE, f"{said}\n")
+            print(said, file=sys.stderr)
+            return _leave(folder, own, state="failed", reason=said.splitlines()[-1])
         except BaseException as stop:
             _leave(folder, own, state="stopped", reason=getattr(stop, "message", type(stop).__name__))
             if multiprocessing.parent_process() is None:
@@ -115,9 +117,9 @@ def _alone(hydra: Any) -> Iterator[None]:
     main: Any = sys.modules["__main__"]
     kept = sys.argv[1:], main.__spec__, hydra.run.dir
     # a launcher's own process was started as another module
-    sys.argv[1:], main.__spec__ = list(hydra.overrides.task), find_spec("rankpose.train")
+    sys.argv[1:], main.__spec__ = told(hydra), find_spec("rankpose.train")
     with read_write(hydra):
-        hydra.run.dir = hydra.runtime.output_dir
+        hydra.run.dir = literal(output_dir())
         try:
             yield
         finally:
@@ -132,7 +134,7 @@ def _leave(folder: Path, own: Outcome, **changes: Any) -> float | None:
     return latest.value
 
 
-def _what(overrides: Any) -> list[str]:
+def _what(overrides: Sequence[str]) -> list[str]:
     """Overrides without the word on whether to go on."""
     return [override for override in overrides if not override.startswith("ckpt_path=")]
 
@@ -200,7 +202,7 @@ def _planned(config: DictConfig) -> int:
     context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
     sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=_planned)
     parser = OverridesParser.create(config_loader=context.config_loader)
-    given = list(config.hydra.overrides.task)
+    given = told(config.hydra)
     if isinstance(sweeper, GridSweeper):
         return len(sweeper.runs(parser.parse_overrides(given)))
     # not by its class, of which there are two: Hydra executes the modules of its own plugins a second time
@@ -268,7 +270,7 @@ def report() -> list[Outcome]:
             why = run.reason or "it was killed, or is running still"
             print(f"{_NAMES.get(run.state, run.state)}: #{run.number} {own[folder]} ({shown(folder)}): {why}")
     if states["done"]:
-        print(f"compare them: python -m rankpose.compare {shown(sweep)}")
+        print(f"compare them: python -m rankpose.compare {shlex.quote(shown(sweep))}")
     if states.total() + missing > states["done"] + states["pruned"]:
         print(f"go on, without what is done: {_again(sweep)}")
     sys.stdout.flush()
@@ -283,5 +285,5 @@ def _again(sweep: Path) -> str:
     given = [one for one in sys.argv[1:] if not one.startswith(("hydra.sweep.dir=", "ckpt_path="))]
     # all keys must stand together, which those given do
     first = next((place for place, one in enumerate(given) if "=" in one and one[0] != "-"), len(given))
-    given[first:first] = [f"hydra.sweep.dir={shown(sweep)}", "ckpt_path=auto"]
+    given[first:first] = [assignment("hydra.sweep.dir", shown(sweep)), "ckpt_path=auto"]
     return shlex.join(["python", "-m", "rankpose.train", *given])

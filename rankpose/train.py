@@ -24,6 +24,7 @@ from rankpose.configuration import (
     precision_told,
     quiet_libraries,
     refusals,
+    told,
 )
 from rankpose.contradictions import check, check_batches
 from rankpose.curves import gather_curves, lowest
@@ -34,6 +35,7 @@ from rankpose.evaluate import after_training, leave_reports
 from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
 from rankpose.job import current_job
+from rankpose.keys import literal
 from rankpose.loggers import log_configuration, log_results, one_wandb_run
 from rankpose.models import PoseNet, build_backbone
 from rankpose.outcome import Pruned
@@ -133,7 +135,7 @@ def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDa
 def main(config: DictConfig) -> float | None:
     """Seed, data, task, trainer, fit, test; gives the best validation MAE, which a search makes small."""
     quiet_libraries()
-    overrides = own_overrides(HydraConfig.get().overrides.task)
+    overrides = own_overrides(told(HydraConfig.get()))
     run_directory.check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
     with (
         run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint),
@@ -145,7 +147,7 @@ def main(config: DictConfig) -> float | None:
         repeated = Repeated(config.repeat)
         repeated.restore(config, overrides)
         check_own_keys(config, "train")
-        OmegaConf.update(config, "run_dir", str(run))
+        OmegaConf.update(config, "run_dir", literal(str(run)))
         if checkpoint is not None:
             changes = run_directory.changes_on_resume(run, OmegaConf.to_yaml(config, resolve=True))
             if run_directory.is_finished(run, changes, config.protocols):

@@ -1,25 +1,23 @@
 """What must hold for a table of runs: hand-worked figures, nothing mixed that differs, nothing missing unsaid."""
 
+import functools
 import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from commands import run, succeed
+from omegaconf import OmegaConf
 
 from rankpose.compare import wanted_baseline
+from rankpose.configuration import composed
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import ANGLES
 from rankpose.report.ablation import as_json, make_ablation, tidy, to_latex, to_markdown, to_page, write_ablation
 from rankpose.runs import HELD_OUT, find_runs
 
 PEOPLE, EACH = 5, 4
-LOSSES = {
-    "mse": {"_target_": "rankpose.losses.MSE", "unit": "degrees"},
-    "rank_mse": {"_target_": "rankpose.losses.RankMSE", "unit": "degrees", "weight": 1.0, "margin": 0.0},
-}
 
 
 def predictions(error, missing=0):
@@ -37,22 +35,16 @@ def predictions(error, missing=0):
     return pd.DataFrame(rows[missing:])
 
 
-def write_run(folder, error, *, seed=0, loss="mse", weight=None, representation="Euler", table=None, **data):
-    """A run's folder as `rankpose.train` leaves it."""
+composition = functools.cache(lambda *overrides: composed("train", overrides))
+
+
+def write_run(folder, error, *given, seed=0, loss="mse", weight=None, representation="euler", table=None):
+    """A run's folder as `rankpose.train` leaves it, of a command line and with an error."""
     folder.mkdir(parents=True)
-    chosen = dict(LOSSES[loss]) | ({} if weight is None else {"weight": weight})
-    config = {
-        "data": {"_target_": "rankpose.data.datamodule.PoseDataModule", "reader": {"test_identities": PEOPLE}}
-        | {"root": str(folder.parent / "data"), "images_per_identity": 2, "seed": seed}
-        | data,
-        "representation": {"_target_": f"rankpose.pose.{representation}", "_partial_": True},
-        "loss": chosen,
-        "callbacks": {"checkpoint": {"dirpath": f"{folder}/checkpoints"}},
-        "logger": {"csv": {"save_dir": str(folder)}},
-        "seed": seed,
-        "run_dir": str(folder),
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    overrides = [f"loss={loss}", f"representation={representation}", f"data.reader.test_identities={PEOPLE}", *given]
+    config = composition(*overrides, *([] if weight is None else [f"loss.weight={weight}"])).copy()
+    config.seed, config.run_dir, config.data.root = seed, str(folder), str(folder.parent / "data")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     (folder / "metrics.json").write_text("{}")
     (predictions(error) if table is None else table).to_parquet(folder / "predictions.parquet")
     return folder
@@ -173,16 +165,16 @@ def test_a_number_that_a_sweep_left_out_is_told(sweep):
 
 @pytest.mark.parametrize("change", ["reader", "images", "labels", "crops", "protocol"])
 def test_runs_that_differ_in_data_or_protocol_are_never_mixed(sweep, change):
-    table, data = predictions(1.0), {}
+    table, given = predictions(1.0), []
     if change == "reader":
-        data = {"reader": {"test_identities": 99}}
+        given = ["data.reader.test_identities=99"]
     elif change == "images":
         table = predictions(1.0, missing=1)
     elif change == "labels":
         table["yaw"] += 0.5
     elif change == "crops":
         table["crop_side"] *= 1.1
-    other = write_run(sweep / "6", 1.0, seed=3, table=table, **data)
+    other = write_run(sweep / "6", 1.0, *given, seed=3, table=table)
     if change == "protocol":
         write_test(sweep / "0", 1.0)
         write_test(other, 1.0, title="AFLW2000, all")
@@ -196,7 +188,7 @@ def test_runs_that_differ_in_data_or_protocol_are_never_mixed(sweep, change):
 
 def test_how_training_draws_from_the_same_data_is_an_axis(tmp_path):
     for place, count in enumerate((4, 2)):
-        write_run(tmp_path / str(place), 1.0 + count, images_per_identity=count)
+        write_run(tmp_path / str(place), 1.0 + count, f"data.images_per_identity={count}")
     found = ablation_of(tmp_path)
     assert found.keys == ["data.images_per_identity"]
     assert [cell.values["data.images_per_identity"] for cell in found.cells] == [2, 4]
@@ -221,12 +213,30 @@ def test_a_protocol_gets_a_table_where_every_run_was_tested_under_it(sweep):
     assert "### aflw2000: AFLW2000, within 99" in to_markdown(found)
 
 
+def test_machine_and_display_make_no_configuration_and_settings_do(tmp_path):
+    exact = ["float32_matmul=highest", "trainer.precision=32-true"]
+    elsewhere = [
+        *exact,
+        "trainer=gpu",
+        "compile=true",
+        "trainer.log_every_n_steps=3",
+        "protocols=[biwi]",
+        "roots.biwi=/biwi",
+    ]
+    write_run(tmp_path / "0", 1.0, *exact)
+    write_run(tmp_path / "1", 2.0, *elsewhere, "trainer.deterministic=true", "data.num_workers=0", seed=1)
+    (one,) = ablation_of(tmp_path).cells
+    assert one.seeds == [0, 1]
+    write_run(tmp_path / "2", 2.0, exact[0], "trainer.precision=16-mixed", "data.size=40", seed=2)
+    assert set(ablation_of(tmp_path).keys) == {"data.size", "trainer.precision"}
+
+
 @pytest.fixture
 def grid(tmp_path):
     """Two representations; mse, and rank_mse at two weights; two seeds."""
     number = 0
     for seed in range(2):
-        for representation, extra in (("Euler", 0.0), ("VectorAngle", 1.0)):
+        for representation, extra in (("euler", 0.0), ("vector_angle", 1.0)):
             for loss, weight, error in (("mse", None, 5.0), ("rank_mse", 1.0, 4.0), ("rank_mse", 30.0, 3.0)):
                 chosen = {"representation": representation, "loss": loss, "weight": weight}
                 write_run(tmp_path / "grid" / str(number), error + extra, seed=seed, **chosen)
@@ -328,7 +338,7 @@ def test_the_command(sweep, tmp_path):
     assert process.stdout.endswith("report: sweep/comparison/report.html\n")
     names = {path.name for path in (sweep / "comparison").iterdir()}
     assert names == {"report.html", "table.md", "table.tex", "table.csv", "comparison.json"}
-    write_run(sweep / "9", 1.0, seed=3, reader={"test_identities": 99})
+    write_run(sweep / "9", 1.0, "data.reader.test_identities=99", seed=3)
     process = run("compare", "sweep", cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.startswith("error: sweep/0 and sweep/9 are not of the same data")
