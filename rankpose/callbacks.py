@@ -67,9 +67,8 @@ def stoppable(run: Path, signals: Sequence[str] = SIGNALS, exit_code: int = TRY_
     except Stopped as stopped:
         if first_process():
             path = run / "checkpoints" / "last.ckpt"
-            again = f"go on: repeat the command with {typed('ckpt_path', shown(path))}"
-            how = again if path.is_file() else "nothing is saved yet"
-            log.info("%s; %s", stopped.message, how)
+            onward = f"go on: repeat the command with {typed('ckpt_path', shown(path))}"
+            log.info("%s; %s", stopped.message, onward if path.is_file() else "nothing was saved before")
         raise
     finally:
         _give_back(replaced, stop)

@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+INTERRUPT = {"PYTHONPATH": str(Path(__file__).parent)}
+"""The environment in which `interrupt.AtStep` is found."""
 PEOPLE = {"train": 12, "val": 3, "test": 4}
 SMALL = [
     *(f"data.reader.{part}_identities={count}" for part, count in PEOPLE.items()),
@@ -18,7 +22,7 @@ SMALL = [
 ]
 
 
-def run(module, *arguments, cwd, **options):
+def run(module, *arguments, cwd, prepare=None, **options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
     return subprocess.run(
         [sys.executable, "-m", f"rankpose.{module}", *map(str, arguments)],
@@ -27,7 +31,10 @@ def run(module, *arguments, cwd, **options):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
+        # a test that signals its group must not be one of it; and a shell may have told us to ignore Ctrl-C
+        start_new_session=True,
+        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), prepare and prepare()),
         **options,
     )
 
@@ -35,6 +42,11 @@ def run(module, *arguments, cwd, **options):
 def train(small_set, *arguments, cwd, **options):
     # of two values for a key the later one counts
     return run("train", f"data.root={small_set}", *SMALL, *arguments, cwd=cwd, **options)
+
+
+def at_step(step, name, whom="self"):
+    """The argument that has a run signalled; with `env=INTERRUPT`."""
+    return f"+callbacks.interrupt={{_target_: interrupt.AtStep, step: {step}, name: {name}, whom: {whom}}}"
 
 
 def succeed(process):

@@ -1,4 +1,4 @@
-"""A callback that ends processes at a chosen step, for tests that must not depend on timing.
+"""What ends processes at a chosen step, for tests that must not depend on timing.
 
 `+callbacks.interrupt._target_=interrupt.AtStep`, with the folder of this file on PYTHONPATH.
 """

@@ -1,18 +1,26 @@
 """Properties of crops, augmentation and the order of batches."""
 
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from broken import Broken
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from rankpose.data import batches
 from rankpose.data.augment import A, Colours, SurroundingsSwap, Views, face_mask, follow_pose
 from rankpose.data.crop import View, crop_matrix, outline, plain_square, warp_image, warp_points
 from rankpose.data.identity_sampler import EveryImage, IdentitySampler
 from rankpose.data.record import Record
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.errors import ConfigError, DatasetError, LoaderError, RankPoseError
 from rankpose.pose import euler_to_rotmat
 
 views = st.builds(
@@ -305,3 +313,89 @@ def test_convention_holds_on_real_annotations(real_data):
         return np.linalg.norm(heads - heads.mean(0), axis=-1).mean()
 
     assert spread([-1, -1, -1]) < 0.1 < 0.3 < spread([1, 1, 1])
+
+
+def error_of(how, num_workers):
+    loader = batches.make_loader(Broken(how), EveryImage(8, 4), num_workers)
+    with pytest.raises((RankPoseError, ValueError, OSError, RuntimeError)) as found:
+        list(loader)
+    return found.value
+
+
+@pytest.mark.parametrize("how", ["ConfigError", "DatasetError", "ValueError", "OSError", "RuntimeError"])
+def test_an_error_of_a_loader_process_is_that_of_the_dataset(how):
+    """In kind and words; the process's own traceback stays with it as its cause."""
+    here, there = error_of(how, 0), error_of(how, 1)
+    assert type(there) is type(here)
+    assert str(there) == str(here)
+    assert "broken.py" in str(there.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("SIGKILL", "SIGKILL, perhaps for want of memory"), ("SIGBUS", r"/dev/shm\), in which .* no room")],
+)
+def test_a_loader_process_that_dies_is_told_in_one_line(how, told):
+    error = error_of(how, 1)
+    assert isinstance(error, LoaderError)
+    assert re.search(told, str(error))
+    assert "data.num_workers=0" in str(error)
+    assert "\n" not in str(error)
+
+
+SHARED = """
+from broken import Broken
+from rankpose.data.batches import make_loader
+from rankpose.data.identity_sampler import EveryImage
+from rankpose.errors import LoaderError
+for workers in (2, 0):
+    try:
+        print(sum(len(batch["index"]) for batch in make_loader(Broken(None), EveryImage(600, 300), workers)))
+    except LoaderError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["size=1m", "size=1m,ro"])
+def test_shared_memory_without_room_names_the_way_out_which_works(kind):
+    """In a namespace where /dev/shm is small, or cannot be written to."""
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    mount = f"mount -t tmpfs -o {kind} none /dev/shm"
+    if sys.platform != "linux" or subprocess.run([*inside, mount], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    command = [*inside, f'{mount} && exec "$@"', "sh", sys.executable, "-c", SHARED]
+    process = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=1200)
+    assert process.stderr == ""
+    told, works = process.stdout.splitlines()
+    assert "data.num_workers=0" in told
+    assert "Read-only file system" in told if "ro" in kind else "/dev/shm" in told
+    assert works == "600"
+
+
+POOL = """
+import os, subprocess, sys, time
+from rankpose.data import pool
+from rankpose.errors import one_line_errors
+@one_line_errors
+def main():
+    with pool.workers(2, 4) as mapped:
+        for number, _ in enumerate(mapped(abs, range(4))):
+            if number == 1:
+                subprocess.run(["sh", "-c", "kill -s {} 0"])
+                time.sleep(600)
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])
+def test_a_signal_to_all_processes_of_a_pool_shows_no_traceback(name, code):
+    process = subprocess.run(
+        [sys.executable, "-c", POOL.format(name)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.returncode == code, process.stderr
+    assert process.stderr == ""

@@ -4,8 +4,10 @@ import copy
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from commands import PEOPLE, metrics, run, succeed
+from commands import INTERRUPT, PEOPLE, at_step, metrics, run, succeed
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies import ModelParallelStrategy
@@ -210,6 +212,48 @@ def test_processes_started_one_by_one_must_be_told_their_folder(monkeypatch):
             run_directory.check_agreed(given=True)
             with pytest.raises(ConfigError, match=r"hydra\.run\.dir"):
                 run_directory.check_agreed(given=False)
+
+
+TWO = ["trainer=ddp", "trainer.devices=2", f"data.identities_per_batch={PAIRS}", "data.num_workers=1"]
+
+
+def test_a_signal_to_the_group_stops_all_processes_at_one_step(small_set, tmp_path):
+    arguments = [f"data.root={small_set}", *EXACT, *TWO, at_step(4, "SIGUSR1", "group"), "hydra.run.dir=run"]
+    process = run("train", *arguments, cwd=tmp_path, env=INTERRUPT)
+    assert process.returncode == 75, process.stdout[-3000:] + process.stderr[-5000:]
+    step = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert f"stopped by SIGUSR1 at step {step}; go on: repeat the command with ckpt_path=run/checkpoints/last.ckpt" in (
+        process.stdout
+    )
+    # processes look for each other's signals every second step here
+    assert step in (4, 5)
+    assert "Traceback" not in process.stderr
+
+
+def test_a_signal_to_torchrun_and_its_group_leaves_a_checkpoint(small_set, tmp_path):
+    """torchrun hands SIGTERM on to its processes, and then ends in its own way."""
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rankpose.train"]
+    arguments = [f"data.root={small_set}", *EXACT, *TWO, "trainer.max_epochs=1000", "callbacks.last.every_minutes=0"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command, *arguments, "hydra.run.dir=run"],
+            cwd=tmp_path,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    while process.poll() is None and not last.exists():
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=1200)
+    told = (tmp_path / "output").read_text()
+    (step,) = re.findall(r"stopped by SIGTERM at step (\d+); go on: repeat", told)
+    assert torch.load(last, weights_only=True)["global_step"] == int(step), told[-5000:]
+    assert "DataLoader worker" not in told
 
 
 def test_accumulated_batches_train_as_one_large_batch(small_set, whole, tmp_path):

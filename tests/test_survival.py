@@ -1,10 +1,12 @@
 """A run that is stopped, killed or out of room ends where it would have, and never loses a good checkpoint."""
 
+import json
 import os
 import re
 import resource
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +14,19 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from commands import metrics, train
+from commands import INTERRUPT, at_step, metrics, train
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from rankpose import run_directory
-from rankpose.callbacks import KeepLast, SeedBatches, StopAtNonFinite, Stopped
+from rankpose.callbacks import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
 from rankpose.checkpoint import read_checkpoint
 from rankpose.checkpoint_io import WholeCheckpoints
 from rankpose.curves import CurveLogger, gather_curves
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import IdentitySampler
-from rankpose.errors import CheckpointError, ConfigError, TrainingError
+from rankpose.errors import CheckpointError, ConfigError, LoaderError, TrainingError
 from rankpose.files import write_whole
 
 EPOCHS, BATCHES, LOG_EVERY = 3, 12, 5
@@ -107,7 +109,7 @@ class Copies(WholeCheckpoints):
         shutil.copy(path, folder / f"{len(list(folder.iterdir())):03d}-{Path(path).name}")
 
 
-def fit(folder, *further, ckpt_path=None, every_minutes=None, model=None, io=None, **options):
+def fit(folder, *further, ckpt_path=None, every_minutes=None, model=None, io=None, data=None, **options):
     """Trains (on) in `folder` and gives the final weights."""
     checkpoints = f"{folder}/checkpoints"
     best = {"filename": "best", "monitor": "val/mae", "enable_version_counter": False}
@@ -130,7 +132,7 @@ def fit(folder, *further, ckpt_path=None, every_minutes=None, model=None, io=Non
         plugins=[io or WholeCheckpoints()],
         logger=CurveLogger(str(folder), name="curves"),
     )
-    trainer.fit(model, datamodule=PointData(), ckpt_path=None if ckpt_path is None else str(ckpt_path))
+    trainer.fit(model, datamodule=data or PointData(), ckpt_path=None if ckpt_path is None else str(ckpt_path))
     assert trainer.global_step == EPOCHS * BATCHES // trainer.accumulate_grad_batches
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -190,6 +192,117 @@ def test_a_signal_during_validation_waits_until_it_is_over(whole, tmp_path):
     assert f"SIGUSR1 at step {BATCHES}" in stopped.value.message
     assert same(fit(tmp_path, ckpt_path=last(tmp_path)), whole[1])
     pd.testing.assert_frame_equal(curves(tmp_path), curves(whole[0]))
+
+
+class Breaking(PointData):
+    """Its loader dies after some batches of the second epoch."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def train_dataloader(self):
+        return Endless(super().train_dataloader(), BATCHES + self.batches)
+
+
+class Endless:
+    """A loader that gives so many batches in all."""
+
+    def __init__(self, loader, left):
+        self.loader, self.left, self.sampler = loader, left, loader.sampler
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        for batch in self.loader:
+            if self.left == 0:
+                raise LoaderError("a loader process is gone")
+            self.left -= 1
+            yield batch
+
+
+# after the validation at the end of the epoch before, with a row of the curves, without one, before the last batch
+@pytest.mark.parametrize("batches", [0, 3, 5, BATCHES - 1])
+def test_a_run_whose_loaders_die_saves_every_step_before(whole, tmp_path, batches):
+    with pytest.raises(LoaderError):
+        fit(tmp_path, data=Breaking(batches))
+    assert read_step(last(tmp_path)) == BATCHES + batches
+    assert same(fit(tmp_path, ckpt_path=last(tmp_path)), whole[1])
+    pd.testing.assert_frame_equal(curves(tmp_path), curves(whole[0]))
+    assert best(tmp_path) == best(whole[0])
+
+
+@pytest.fixture
+def own_signals():
+    """Puts the handlers back that a test changes, and lets Ctrl-C be one."""
+    numbers = [signal.Signals[name] for name in SIGNALS]
+    kept = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+    yield numbers
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def test_outside_of_training_a_signal_ends_at_once_and_says_how_to_go_on(tmp_path, own_signals, caplog):
+    caplog.set_level("INFO")
+
+    @stoppable(tmp_path)
+    def wait(number):
+        os.kill(os.getpid(), number)
+        signal.pause()
+
+    for number in own_signals:
+        with pytest.raises(Stopped, match="75") as stopped:
+            wait(number)
+        assert stopped.value.message == f"stopped by {number.name}"
+        assert "nothing was saved before" in caplog.messages[-1]
+        assert signal.getsignal(number) == signal.SIG_DFL
+    last(tmp_path).parent.mkdir()
+    last(tmp_path).touch()
+    with suppress(Stopped):
+        wait(signal.SIGTERM)
+    assert caplog.messages[-1].endswith(f"go on: repeat the command with ckpt_path={last(tmp_path)}")
+
+
+def test_what_others_handle_or_ignore_is_left_to_them(tmp_path, own_signals):
+    seen = []
+
+    def requeue(number, frame):
+        seen.append(number)
+
+    signal.signal(signal.SIGUSR2, requeue)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what it puts into the background
+    with stoppable(tmp_path):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped, match="75"):
+            fit(tmp_path, At(4, lambda: os.kill(os.getpid(), signal.SIGUSR2)), At(2, lambda: os.kill(os.getpid(), 2)))
+    assert seen == [signal.SIGUSR2] * 2
+    assert read_step(last(tmp_path)) == 4
+
+
+def test_a_second_ctrl_c_ends_at_once(own_signals):
+    """The first one is answered after the step, which here does not end."""
+    keep = KeepLast("checkpoints")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    keep._listen()
+    child = os.fork()
+    if child == 0:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            signal.pause()
+    keep._restore()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGINT
+
+
+def test_signals_that_a_system_lacks_are_left_out_and_others_refused(monkeypatch):
+    monkeypatch.setattr(signal, "Signals", [one for one in signal.Signals if one.name in ("SIGINT", "SIGTERM")])
+    assert {one.name for one in KeepLast("checkpoints").signals} == {"SIGINT", "SIGTERM"}
+    with pytest.raises(ConfigError, match="SIGTREM"):
+        KeepLast("checkpoints", signals=["SIGTREM"])
 
 
 @pytest.mark.parametrize("options", [{"val_check_interval": 0.5}, {"accumulate_grad_batches": 2}], ids=str)
@@ -429,13 +542,13 @@ def test_curves_join_over_a_line_cut_off_and_a_file_just_begun(tmp_path):
 
 @pytest.fixture(scope="module")
 def survivor(small_set, tmp_path_factory):
-    """One command, started until it is done: killed at step 8, stopped at step 20, then left alone, then once more."""
+    """One command, started until it is done: killed, without its loader, told to stop, left alone, and once more."""
     folder = tmp_path_factory.mktemp("survivor")
     command = [small_set, "ckpt_path=auto", "hydra.run.dir=run", "callbacks.last.every_minutes=0"]
-    interrupted = "+callbacks.interrupt={{_target_: interrupt.AtStep, step: {}, name: {}}}"
     ends, steps = [], []
-    for further in ([interrupted.format(8, "SIGKILL")], [interrupted.format(20, "SIGTERM")], [], []):
-        ends.append(train(*command, *further, cwd=folder, env={"PYTHONPATH": str(Path(__file__).parent)}))
+    told = [(8, "SIGKILL"), (12, "SIGKILL", "loader"), (20, "SIGINT", "group")]
+    for further in (*([at_step(*one)] for one in told), [], []):
+        ends.append(train(*command, *further, cwd=folder, env=INTERRUPT))
         steps.append(read_step(last(folder / "run")))
     return folder / "run", ends, steps
 
@@ -443,8 +556,10 @@ def survivor(small_set, tmp_path_factory):
 def test_a_killed_and_stopped_run_ends_with_what_it_would_have_had(trained, survivor):
     folder, ends, steps = survivor
     codes = [process.returncode for process in ends]
-    assert codes == [-signal.SIGKILL, 75, 0, 0], ends[-1].stderr[-3000:]
-    assert steps == [5, 20, 30, 30], "15 steps an epoch: both in the middle of one"
+    assert codes == [-signal.SIGKILL, 1, 75, 0, 0], ends[-1].stderr[-3000:]
+    assert (steps[0], steps[2:]) == (5, [20, 30, 30]), "15 steps an epoch"
+    # batches that the loader had ready are not lost
+    assert 12 <= steps[1] < 15
     assert metrics(folder) == metrics(trained)
     predictions = [pd.read_parquet(run / "predictions.parquet") for run in (folder, trained)]
     pd.testing.assert_frame_equal(*predictions)
@@ -456,15 +571,23 @@ def test_a_killed_and_stopped_run_ends_with_what_it_would_have_had(trained, surv
 
 
 def test_each_start_says_what_it_does(survivor):
-    _, (_, stopped, finished, again), _ = survivor
+    folder, (_, lost, stopped, finished, again), steps = survivor
+    assert (
+        f"saved at step {steps[1]}; go on: repeat the command with ckpt_path=run/checkpoints/last.ckpt" in lost.stdout
+    )
+    line = error_line(lost)
+    assert "a loader process was killed by SIGKILL, perhaps for want of memory" in line
+    assert "data.num_workers=0" in line
     assert "going on from run/checkpoints/last.ckpt" in stopped.stdout
-    assert "stopped by SIGTERM at step 20; go on: repeat the command with ckpt_path=run/checkpoints/last.ckpt" in (
+    assert "stopped by SIGINT at step 20; go on: repeat the command with ckpt_path=run/checkpoints/last.ckpt" in (
         stopped.stdout
     )
     assert "report:" in finished.stdout
     assert "run is finished" in again.stdout
     assert "training on" not in again.stdout
-    assert not any("Traceback" in process.stderr for process in (stopped, finished, again))
+    assert not any("Traceback" in process.stderr for process in (lost, stopped, finished, again))
+    starts = [one["exit"] for one in json.loads((folder / "run.json").read_text())["starts"]]
+    assert starts == [None, "failed", "stopped", "finished"]
 
 
 def error_line(process):
@@ -487,6 +610,6 @@ def test_a_full_disk_ends_with_one_line(small_set, tmp_path):
 
     # a loader process hands its batches over in files, which the limit would count as well
     alone = ("hydra.run.dir=run", "data.num_workers=0")
-    line = error_line(train(small_set, *alone, cwd=tmp_path, preexec_fn=little_room))
+    line = error_line(train(small_set, *alone, cwd=tmp_path, prepare=little_room))
     assert re.search(r"run: no room for .* MB are free; no checkpoint was written", line), line
     assert not list((tmp_path / "run").glob("checkpoints/*"))

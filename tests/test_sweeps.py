@@ -1,13 +1,18 @@
 """Sweeps as a user starts them: every launcher, a search with pruning, runs that fail, and going on."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from contextlib import nullcontext
 
 import optuna
 import pandas as pd
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 from commands import SMALL, run
 from conftest import PROJECT
@@ -86,6 +91,34 @@ def test_a_broken_sweep_goes_on_without_redoing_what_is_done(small_set, serial):
     assert {number: (folder / str(number) / "metrics.json").stat().st_mtime_ns for number in kept} == kept
     assert (folder / "1" / "metrics.json").read_bytes() == before
     assert process.stdout.count("is done already") == 3
+
+
+def test_a_signal_to_a_sweep_with_joblib_has_each_run_save(small_set, tmp_path):
+    """And begins no further one; the command that goes on is told."""
+    long = ["trainer.max_epochs=1000", "callbacks.last.every_minutes=0", "hydra/launcher=local", "seed=0,1,2"]
+    given = {one.partition("=")[0]: one for one in (f"data.root={small_set}", *SMALL, *SHORT, *long)}
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rankpose.train", "-m", *given.values(), "hydra.sweep.dir=sweep"],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    while process.poll() is None and len(list(tmp_path.glob("sweep/*/checkpoints/last.ckpt"))) < 2:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    code, told = process.wait(timeout=1200), (tmp_path / "output").read_text()
+    assert code == 75, told[-5000:]
+    assert "Traceback" not in told
+    ended = outcomes(tmp_path / "sweep")
+    assert {number: one.state for number, one in ended.items()} == {0: "stopped", 1: "stopped"}
+    for number, one in ended.items():
+        step = torch.load(tmp_path / f"sweep/{number}/checkpoints/last.ckpt", weights_only=True)["global_step"]
+        assert one.reason == f"stopped by SIGTERM at step {step}"
+    assert "2 stopped, 1 not begun" in told
+    assert "go on, without what is done: python -m rankpose.train -m hydra.sweep.dir=sweep ckpt_path=auto" in told
 
 
 def test_submitit_runs_in_jobs_of_their_own_and_compare_tells_the_failed_one(small_set, tmp_path):

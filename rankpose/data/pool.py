@@ -64,7 +64,8 @@ def workers(count: int | None, most: int, chunk: int = 1) -> Iterator[Mapped]:
     except OSError as error:
         raise DatasetError(f"worker processes cannot be started ({error}): use workers=1.") from error
     try:
-        yield lambda function, items: pool.map(function, items, chunksize=chunk)
+        with _sigterm_as_exit():
+            yield lambda function, items: pool.map(function, items, chunksize=chunk)
     except BrokenProcessPool as error:
         raise DatasetError("a worker process was killed, perhaps for want of memory: use fewer workers.") from error
     except (KeyboardInterrupt, SystemExit):
@@ -73,6 +74,19 @@ def workers(count: int | None, most: int, chunk: int = 1) -> Iterator[Mapped]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Where nobody handles SIGTERM it ends this process as Ctrl-C would, by way of all that cleans up."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
