@@ -6,7 +6,8 @@ is the whole configuration; `rankpose.repeat` reads both. Nothing in it names a 
     schema_version   grows when a key changes its meaning
     command          as typed, `overrides` the same as a list, those of a repeated run included
     seed             of weights, order and augmentation
-    data             digest, and images and identities of each part, see `data_digest`
+    data             digest, images and identities of each part, see `data_digest`, and how many of those of training it
+                     does not visit (`left_out`), for want of images
     rankpose         version, git commit, whether files of the checkout were changed (then `changes.diff` has how, if it
                      is not too long) and which were not yet under version control
     versions         of Python and of every package that rankpose asks for
@@ -57,11 +58,12 @@ class RunRecord:
         self.content: dict[str, Any] | None = None
         self._began = time.monotonic()
 
-    def begin(self, parts: Mapping[str, Records], trainer: pl.Trainer) -> None:
+    def begin(self, parts: Mapping[str, Records], left_out: Mapping[str, int], trainer: pl.Trainer) -> None:
         """Writes the record as training starts.
 
         Args:
             parts: the records that the run uses, by the name of the part.
+            left_out: how many identities and images of the training part it does not visit.
             trainer: that is about to train.
         """
         code, changes = code_state()
@@ -77,6 +79,7 @@ class RunRecord:
                 "digest": data_digest(parts),
                 "images": {part: len(records) for part, records in parts.items()},
                 "identities": {part: len(records.identity_names) for part, records in parts.items()},
+                "left_out": dict(left_out),
             },
             "rankpose": code,
             "versions": versions(),

@@ -167,11 +167,17 @@ def main(config: DictConfig) -> float | None:
         parts = {part: data.records(part) for part in ("train", "val", "test")}
         repeated.check_data(config, parts)
         check_batches(data.batches_per_epoch(), config.trainer)
+        left_out = data.left_out()
         log.info("training on %s", data.records("train").summary())
+        if left_out["identities"]:
+            log.warning(
+                "of these, {identities:,} identities with {images:,} images are not visited: they have fewer than "
+                "data.images_per_identity={least}".format(**left_out, least=data.images_per_identity)
+            )
         log.info("computing in %s", precision_told(config.trainer))
         if trainer.is_global_zero:
             write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-            record.begin(parts, trainer)
+            record.begin(parts, left_out, trainer)
             repeated.warn()
             log_configuration(trainer.loggers, plain(config), current_job())
         try:

@@ -284,9 +284,30 @@ def test_unknown_pairs_are_named():
         order(pairs="near")
 
 
-def test_too_few_identities_for_a_batch_say_which_key_to_change():
-    with pytest.raises(DatasetError, match="identities_per_batch"):
-        order(identities_per_batch=1000)
+def test_what_an_epoch_does_not_visit_is_counted():
+    for images in range(1, 6):
+        sampler = order(images_per_identity=images)
+        visited = {IDENTITY[draw.row] for batch in sampler for draw in batch}
+        assert sampler.left_out["identities"] == 20 - len(visited)
+        assert sampler.left_out["images"] == (~np.isin(IDENTITY, list(visited))).sum()
+
+
+@given(st.integers(1, 8), st.integers(1, 120), st.integers(1, 5), st.integers(1, 3))
+def test_the_settings_that_a_refusal_names_fill_a_batch_and_larger_ones_do_not(images, identities, draws, world):
+    given = {"images_per_identity": images, "identities_per_batch": identities, "draws_per_identity": draws}
+    try:
+        assert len(order(world=world, **given)) > 0
+        return
+    except DatasetError as error:
+        said = str(error)
+    assert f"data.images_per_identity={images}:" in said
+    assert ("data.reader.images_per_identity" in said) == (images > 5)
+    named = re.findall(r"data\.(\w+)=(\d+)", said.partition(" Set ")[2].partition(" at most")[0])
+    assert named or "both" in said
+    for key, value in named:
+        assert len(order(world=world, **given | {key: int(value)})) > 0
+        with pytest.raises(DatasetError):
+            order(world=world, **given | {key: int(value) + 1})
 
 
 @pytest.mark.parametrize(("count", "world"), [(10, 1), (10, 2), (11, 2), (3, 4)])

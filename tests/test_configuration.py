@@ -310,7 +310,15 @@ def test_an_image_that_does_not_fit_the_backbone_is_told_before_data_are_read(co
 def test_people_that_do_not_fill_a_batch_are_told_before_training(command, small_set, tmp_path):
     code, _, said = command("train", *embedded(small_set, tmp_path), "data.identities_per_batch=500")
     assert code == 1
-    assert "set data.identities_per_batch lower" in said.splitlines()[-1]
+    assert f"Set data.identities_per_batch={5 * PEOPLE['train']} at most" in said.splitlines()[-1]
+
+
+def test_more_images_of_each_than_there_are_name_the_key_that_asks_for_them(command, small_set, tmp_path):
+    code, _, said = command("train", *embedded(small_set, tmp_path), "data.images_per_identity=17")
+    assert code == 1
+    assert "data.images_per_identity=17: 0 of 12 identities" in said.splitlines()[-1]
+    assert "Set data.images_per_identity=6 at most" in said.splitlines()[-1]
+    assert "data.reader.images_per_identity=17" in said.splitlines()[-1]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

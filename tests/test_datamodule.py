@@ -6,7 +6,7 @@ from commands import PEOPLE
 
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.synthetic.dataset import read_synthetic
-from rankpose.data.w300lp import split_by_folder
+from rankpose.data.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError
 
 
@@ -43,6 +43,26 @@ def test_fewer_people_keep_all_their_images(part):
     assert set(few.identity_names) < set(part().identity_names)
     assert set(few.identity_names) != set(part(train_identities=5, seed=2).identity_names)
     assert len(part("val", train_identities=5)) == len(part("val"))
+
+
+def test_people_are_drawn_from_those_who_are_visited(small_set):
+    def module(**options):
+        def read(**settings):
+            records = read_300w_lp(small_set)
+            alone = [f"SYN_TRAIN/{name}" for name in sorted({n.partition("/")[2] for n in records.identity_names})[:6]]
+            first = np.unique(records.identity, return_index=True)[1]
+            few = np.isin(records.identity_names[records.identity], alone)
+            return records.select(np.union1d(np.flatnonzero(~few), first))
+
+        def split(records):
+            return split_by_folder(records, "SYN_TRAIN", "SYN_VAL", "SYN_TEST")
+
+        return PoseDataModule(read, str(small_set), split, 32, identities_per_batch=2, **options)
+
+    assert module().left_out() == {"identities": 6, "images": 6}
+    assert module(train_identities=6).left_out() == {"identities": 0, "images": 0}
+    with pytest.raises(ConfigError, match=r"data\.train_identities=7.* 6 people with data\.images_per_identity=2"):
+        module(train_identities=7).records("train")
 
 
 @pytest.mark.parametrize("options", [{"train_identities": 13}, {"train_identities": 0}, {"label_noise_deg": -1.0}])

@@ -533,11 +533,20 @@ def test_a_folder_needs_no_index_where_none_can_be_kept(tmp_path, monkeypatch, c
 def test_training_from_the_packed_file_needs_no_folder(tree, packed, tmp_path):
     arguments = [sys.executable, "-m", "rankpose.train", "data=300w_lp", f"data.root={tmp_path / 'gone'}"]
     arguments += [f"data.packed={packed}", "data.split.val_share=0.2", "data.split.test_share=0.2"]
-    arguments += ["augment=published", "image_size=32", "data.identities_per_batch=2", "data.num_workers=1"]
+    arguments += [
+        "data.max_angle=35",
+        "augment=published",
+        "image_size=32",
+        "data.identities_per_batch=2",
+        "data.num_workers=1",
+    ]
     arguments += ["backbone.options.channels=[8,16,24,32]", "trainer.max_epochs=1", "logger=csv", "hydra.run.dir=run"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test/mae"] > 0
+    assert "1 identities with 1 images are not visited" in done.stdout + done.stderr
+    known = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
+    assert (known["identities"]["train"], known["left_out"]) == (2, {"identities": 1, "images": 1})
     predictions = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert predictions["name"].str.startswith("AFW/").all()
     page = (tmp_path / "run" / "report.html").read_text()

@@ -187,7 +187,9 @@ def test_what_is_no_run_is_refused_by_name(past, tmp_path):
 
 def begin(folder, parts, checkpoint=None):
     record = run_record.RunRecord(folder, ["seed=3"], 3, checkpoint)
-    record.begin(parts, pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
+    record.begin(
+        parts, {"identities": 0, "images": 0}, pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    )
     return record
 
 
@@ -202,7 +204,7 @@ def test_how_a_run_ended_is_recorded_for_each_of_its_starts(parts, tmp_path):
 
     def start(error, checkpoint):
         with run_record.kept(tmp_path, [], 0, checkpoint) as record:
-            record.begin(parts, trainer)
+            record.begin(parts, {"identities": 0, "images": 0}, trainer)
             if error is not None:
                 raise error
 

@@ -39,7 +39,7 @@ class PoseDataModule(pl.LightningDataModule):
         num_workers: loader processes; None takes this process's share of the cores, at most 8.
         seed: decides order, augmentation, the identities of `train_identities` and the noise.
         pairs: which images of an identity stand together, see `IdentitySampler`.
-        train_identities: train on this many identities, drawn from all; None takes all.
+        train_identities: train on this many identities, drawn from those with K images; None takes all.
         label_noise_deg: standard deviation of normal noise that is added to the training labels, once for each image,
             as an annotator errs; validation and test keep theirs.
     """
@@ -103,9 +103,12 @@ class PoseDataModule(pl.LightningDataModule):
         """Training's identities, or a draw of them."""
         if self.train_identities is None:
             return records
-        there = len(records.identity_names)
-        if not 0 < self.train_identities <= there:
-            raise ConfigError(f"data.train_identities={self.train_identities}: the training part has {there:,} people.")
+        there = np.flatnonzero(np.bincount(records.identity) >= self.images_per_identity)
+        if not 0 < self.train_identities <= len(there):
+            raise ConfigError(
+                f"data.train_identities={self.train_identities}: the training part has {len(there):,} people with "
+                f"data.images_per_identity={self.images_per_identity} images or more."
+            )
         drawn = np.random.default_rng([self.seed, 1]).choice(there, self.train_identities, replace=False)
         return records.select(np.flatnonzero(np.isin(records.identity, drawn)))
 
@@ -144,6 +147,10 @@ class PoseDataModule(pl.LightningDataModule):
     def batches_per_epoch(self) -> int:
         """Training batches of one process in an epoch."""
         return len(self._training_order())
+
+    def left_out(self) -> dict[str, int]:
+        """How many identities, with how many images, training does not visit: those with fewer than K."""
+        return self._training_order().left_out
 
     def _training_order(self, epoch: int = 0, start_batch: int = 0) -> IdentitySampler:
         train = self.records("train")

@@ -51,7 +51,7 @@ class IdentitySampler(Sampler[list[Draw]]):
 
     Raises:
         ConfigError: no such `pairs`.
-        DatasetError: fewer identities with K images than a batch holds.
+        DatasetError: identities with K images are too few for one batch; names what would fill it.
     """
 
     def __init__(
@@ -80,12 +80,33 @@ class IdentitySampler(Sampler[list[Draw]]):
         self._starts, self._counts = np.cumsum(counts) - counts, counts
         self.usable = np.flatnonzero(counts >= images_per_identity)
         """Identities with at least K images; the others can form no pair and are not visited."""
+        self.left_out = {
+            "identities": len(counts) - len(self.usable),
+            "images": int(counts.sum() - counts[self.usable].sum()),
+        }
+        """What is not visited."""
         if len(self) == 0:
             raise DatasetError(
-                f"{len(self.usable)} identities with at least {images_per_identity} images, each visited "
-                f"{draws_per_identity} times, do not fill one batch of {identities_per_batch} identities on each of "
-                f"{world_size} processes: set data.identities_per_batch lower."
+                f"data.images_per_identity={images_per_identity}: {len(self.usable):,} of {len(counts):,} identities "
+                f"have so many images; each visited {draws_per_identity} times, they do not fill one batch of "
+                f"data.identities_per_batch={identities_per_batch} on each of {world_size} processes. {self._way_out()}"
             )
+
+    def _way_out(self) -> str:
+        """The largest settings that fill a batch."""
+        needed = -(-self.identities_per_batch * self.world_size // self.draws_per_identity)
+        most = np.sort(self._counts)[::-1]
+        ways = []
+        if needed <= len(most):
+            images = most[needed - 1]
+            ways.append(f"data.images_per_identity={images}{' with loss=mse' if images == 1 else ''}")
+        fitting = len(self.usable) * self.draws_per_identity // self.world_size
+        if fitting:
+            ways.append(f"data.identities_per_batch={fitting}")
+        if not ways:
+            ways.append("both much lower")
+        more = f" data=synthetic renders more with data.reader.images_per_identity={self.images_per_identity}."
+        return f"Set {' or '.join(ways)} at most.{more if self.images_per_identity > most[0] else ''}"
 
     def __len__(self) -> int:
         visits = len(self.usable) * self.draws_per_identity
