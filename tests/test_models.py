@@ -5,6 +5,7 @@ import timm
 import torch
 from huggingface_hub import constants
 
+from rankpose.checkpoint import load_net
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import VectorProjection
@@ -38,6 +39,27 @@ def test_weights_of_another_model_are_refused_by_name(tmp_path):
     torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=r"other\.pth.*not of resnet50"):
         build_backbone("resnet50", weights=tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "model.", "net.backbone.", "module.model.backbone."])
+@pytest.mark.parametrize("nested", ["state_dict", "model", None])
+def test_weights_of_a_network_that_holds_the_backbone(tmp_path, prefix, nested):
+    source = build_backbone(**SMALL).state_dict()
+    state = {f"{prefix}{key}": value for key, value in source.items()} | {"head.weight": torch.zeros(3, 64)}
+    file = tmp_path / "whole.ckpt"
+    torch.save({nested: state, "epoch": 3} if nested else state, file)
+    loaded = build_backbone(**SMALL, weights=file).state_dict()
+    assert all(torch.equal(value, source[key]) for key, value in loaded.items())
+
+
+def test_a_checkpoint_of_ours_gives_its_backbone_and_refuses_to_give_another(trained):
+    file = trained / "checkpoints" / "best.ckpt"
+    net, made_from = load_net(file)
+    loaded = build_backbone(**made_from["backbone"] | {"pretrained": False, "weights": file}).state_dict()
+    assert all(torch.equal(value, net.backbone.state_dict()[key]) for key, value in loaded.items())
+    name = made_from["backbone"]["name"]
+    with pytest.raises(CheckpointError, match=rf"best\.ckpt: is a checkpoint of {name}.*, not of resnet18: \d+ of"):
+        build_backbone("resnet18", weights=file)
 
 
 def test_a_missing_or_broken_weight_file_is_named(tmp_path):

@@ -30,8 +30,8 @@ def build_backbone(
     Args:
         name: any name of `timm.list_models()`.
         pretrained: take the ImageNet weights of that name from the hub (needs a network or a filled cache).
-        weights: take them from this file instead (`.safetensors`, `.bin`, `.pth`: a state dict of the same timm model,
-            with or without classifier).
+        weights: take them from this file instead (`.safetensors`, `.bin`, `.pth`, `.ckpt`: a state dict of the same
+            timm model, with or without classifier, or of a network that holds it, such as a checkpoint of ours).
         options: further arguments of the timm model.
 
     Raises:
@@ -92,14 +92,37 @@ def _load_weights(backbone: nn.Module, name: str, file: Path) -> None:
     except Exception as error:
         raise CheckpointError(f"backbone.weights={file}: cannot be read as a state dict ({error}).") from error
     own = backbone.state_dict()
-    fitting = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    first = next(iter(own))
+    # in the file of a whole network, such as a checkpoint of ours, all names stand below another
+    below = sorted({"", *(key.removesuffix(first) for key in state if key.endswith(f".{first}"))}, key=len)
+    fitting = max(
+        (
+            {
+                key: state[prefix + key]
+                for key in own
+                if getattr(state.get(prefix + key), "shape", None) == own[key].shape
+            }
+            for prefix in below
+        ),
+        key=len,
+    )
     missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
     if missing:
+        made_of = _made_of(file)
         raise CheckpointError(
-            f"backbone.weights={file}: is not of {name}: {len(missing)} of {len(own)} tensors are missing or of "
-            f"another shape, the first {missing[0]}."
+            f"backbone.weights={file}: is {f'a checkpoint of {made_of}, ' if made_of else ''}not of {name}: "
+            f"{len(missing)} of {len(own)} tensors are missing or of another shape, the first {missing[0]}."
         )
     backbone.load_state_dict(fitting, strict=False)
+
+
+def _made_of(file: Path) -> str | None:
+    """The backbone of a checkpoint that `rankpose.train` wrote; None for another file."""
+    try:
+        backbone = torch.load(file, map_location="cpu", weights_only=True)["rankpose"]["backbone"]
+    except Exception:  # torch answers a file of another kind with whatever its readers meet
+        return None
+    return f"{backbone['name']} with options {backbone['options']}" if backbone.get("options") else backbone["name"]
 
 
 class PoseNet(nn.Module):
