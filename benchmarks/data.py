@@ -106,8 +106,8 @@ def main() -> None:
     print(described)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "data.json").write_text(described + "\n")
-        (arguments.out / "data.md").write_text(table + "\n")
+        (arguments.out / "data.json").write_text(described + "\n", encoding="utf-8")
+        (arguments.out / "data.md").write_text(table + "\n", encoding="utf-8")
         plot(results, arguments.out / "data.png")
 
 
@@ -115,7 +115,7 @@ def _in_a_process(loader: str, root: Path, packed: Path, way: str, seconds: floa
     """One measurement in a process of its own: its memory and start-up are then its own too."""
     task = json.dumps([loader, str(root), str(packed), *WAYS[way], seconds])
     command = [sys.executable, "-c", "import benchmarks.data as b; b.measure()", task]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{loader}, {way}: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -142,13 +142,13 @@ def measure() -> None:
 
 def memory() -> tuple[float, float]:
     """Resident megabytes of this process, and the most that one of its children has for itself alone."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
     own = _smaps(os.getpid(), ("Rss",))
     return own, max((_smaps(int(child), ("Private_Clean", "Private_Dirty")) for child in children), default=0.0)
 
 
 def _smaps(process: int, fields: tuple[str, ...]) -> float:
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.split(":")[0] in fields) / 1e3
 
 

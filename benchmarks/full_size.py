@@ -52,7 +52,7 @@ def main() -> None:
     results: dict[str, float] = {}
     for step in STEPS:
         command = [sys.executable, "-c", "import benchmarks.full_size as b; b.measure()", step, str(root), str(packed)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, encoding="utf-8")
         results |= json.loads(done.stdout.splitlines()[-1])
     results["packed, GB"] = packed.stat().st_size / 1e9
     print("| what | measured | at most |\n| --- | --- | --- |")

@@ -93,8 +93,8 @@ def main() -> None:
     print(f"{table}\n{described}")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "gpu_train.json").write_text(described + "\n")
-        (arguments.out / "gpu_train.md").write_text(table + "\n")
+        (arguments.out / "gpu_train.json").write_text(described + "\n", encoding="utf-8")
+        (arguments.out / "gpu_train.md").write_text(table + "\n", encoding="utf-8")
 
 
 def _both(task: dict[str, Any]) -> dict[str, Any]:
@@ -112,10 +112,12 @@ def _in_a_process(task: dict[str, Any]) -> dict[str, float]:
         found = Path(folder) / "found.json"
         # as a module, which Lightning starts again for each further device
         command = [sys.executable, "-m", "benchmarks.gpu_train", "--task", json.dumps(task | {"found": str(found)})]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, encoding="utf-8"
+        )
         if done.returncode or not found.exists():
             raise RuntimeError(_reason(done.stdout) or f"ended with {done.returncode}")
-        return json.loads(found.read_text())
+        return json.loads(found.read_text(encoding="utf-8"))
 
 
 def _reason(output: str) -> str:
@@ -182,7 +184,7 @@ def measure(
     }
     if torch.cuda.is_available():
         figures["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    Path(found).write_text(json.dumps(figures))
+    Path(found).write_text(json.dumps(figures), encoding="utf-8")
 
 
 class Stopwatch(pl.Callback):

@@ -30,7 +30,7 @@ _AS_LARGE = [cv2.IMWRITE_JPEG_QUALITY, 88]
 def identities(real_data: Path | None) -> list[str]:
     """300W-LP's identities, `<subset>/<stem>`: from the list among the real samples, else made up."""
     if real_data is not None and (real_data / NAMES).is_file():
-        lines = (real_data / NAMES).read_text().splitlines()
+        lines = (real_data / NAMES).read_text(encoding="utf-8").splitlines()
         names = ["/".join(line.split("/")[-2:]) for line in lines]
         # the list names 23 of them twice, one by one: every identity gets a name of its own
         return [name if name not in names[:k] else f"{name}-twin" for k, name in enumerate(names)]

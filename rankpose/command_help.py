@@ -35,7 +35,7 @@ def choices(conf: Path, group: str) -> dict[str, str]:
 
 def meaning(path: Path) -> str:
     """The first comment of a file, which says what choosing it means."""
-    lines = (line for line in path.read_text().splitlines() if not line.startswith("# @package"))
+    lines = (line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package"))
     return next(lines).removeprefix("#").strip()
 
 
@@ -64,7 +64,7 @@ def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
     """Key, default and comment of every leaf; Hydra's own part and the defaults list aside."""
     comment: list[str] = []
     above: list[tuple[int, str]] = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         text = line.strip()
         if text.startswith("#"):
             comment.append(text.removeprefix("#").strip())
@@ -97,5 +97,5 @@ def _for_template(text: str) -> str:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return content

@@ -28,7 +28,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from rankpose.command_help import choice_page, choices, groups_of, key_page
-from rankpose.errors import ConfigError, one_line_errors, user_error
+from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
 from rankpose.keys import literal, quoted, typed
 
 _HERE = Path(__file__).resolve().parent
@@ -152,10 +152,12 @@ def entry_point(
 
         @functools.wraps(main)
         def command() -> Any:
+            say_anything()
             given[:] = sys.argv[1:]
             # otherwise Hydra prints several lines of its own and ends the process
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
+                _check_letters([*given, str(Path.cwd())])
                 _check_dashes(given)
                 wanted = [at_home(argument) for argument in given]
                 wanted = wanted if rewrite is None else rewrite(wanted)
@@ -204,6 +206,16 @@ def _no_folder(error: Exception) -> ConfigError | None:
     if not isinstance(error, OSError) or traceback.extract_tb(error.__traceback__)[-1].name != "mkdir":
         return None
     return ConfigError(f"{error.filename}: the folder cannot be made ({error.strerror}); choose another hydra.run.dir.")
+
+
+def _check_letters(texts: Sequence[str]) -> None:
+    """Letters that Python could not decode would be in no file's name, and in no UTF-8 file."""
+    for text in texts:
+        if any("\udc80" <= letter <= "\udcff" for letter in text):
+            known = os.fsencode(text).decode(errors="replace")
+            raise ConfigError(
+                f"{known}: is no name in {sys.getfilesystemencoding()}, as names are here. Set PYTHONUTF8=1."
+            )
 
 
 def _check_dashes(arguments: Sequence[str]) -> None:

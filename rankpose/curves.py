@@ -31,7 +31,7 @@ class CurveLogger(CSVLogger):
 class _Writer(ExperimentWriter):
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames=fieldnames)
@@ -49,7 +49,7 @@ def gather_curves(run: Path) -> pd.DataFrame | None:
     parts = sorted((run / "curves").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
     curves: pd.DataFrame | None = None
     for path in parts:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         if not whole:
             continue

@@ -1,6 +1,8 @@
 """What a user's mistake looks like: one line that names the cause and the way out, never a traceback."""
 
+import errno
 import functools
+import io
 import logging
 import signal
 import sys
@@ -44,8 +46,16 @@ def user_error(error: BaseException) -> RankPoseError | None:
     while seen is not None:
         if isinstance(seen, RankPoseError):
             return seen
+        if isinstance(seen, OSError) and seen.errno == errno.ENAMETOOLONG:
+            return ConfigError(f"{seen.filename}: the name is too long; choose a shorter one.")
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def say_anything() -> None:
+    """Has what a terminal cannot show printed as an escape; it would end the command otherwise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def one_line_errors(main: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,6 +63,7 @@ def one_line_errors(main: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(main)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        say_anything()
         try:
             return main(*args, **kwargs)
         except KeyboardInterrupt:

@@ -36,6 +36,10 @@ _LOGIN_TIMEOUT_S = 20
 _FINISH_TIMEOUT_S = 900
 """How long the end of a run waits for uploads; what is left then is in the run's folder, for `wandb sync`."""
 
+_MODES = ("online", "offline", "disabled")
+_OLD_MODES = {"run": "online", "dryrun": "offline"}
+"""What W&B takes as well."""
+
 BEST = {
     "val/mae": "min",
     "val/yaw_mae": "min",
@@ -139,7 +143,7 @@ class RunLogger(WandbLogger):
         init = self._wandb_init
         if path.is_file():
             # a run that goes on keeps its name, whatever command line it goes on with
-            init.update(json.loads(path.read_text()))
+            init.update(json.loads(path.read_text(encoding="utf-8")))
         else:
             init["id"] = init.get("id") or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
             known = {key: init.get(key) for key in ("id", "name", "group")}
@@ -168,10 +172,13 @@ def wandb_logger(
             else offline. Online falls back to offline where no connection comes about.
         checkpoint: keep the best checkpoint as an artifact.
     """
-    if mode not in ("auto", "online", "offline", "disabled"):
-        raise ConfigError(f"logger.wandb.mode={mode}: is not one of auto, online, offline, disabled.")
+    name_of_mode = "logger.wandb.mode"
     if mode == "auto":
+        name_of_mode = "WANDB_MODE"
         mode = os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
+        mode = _OLD_MODES.get(mode, mode)
+    if mode not in _MODES:
+        raise ConfigError(f"{name_of_mode}={mode}: W&B has no such mode here. Set {', '.join(_MODES)}.")
     os.environ.setdefault("WANDB_SILENT", "true")
     known = {"project": project, "name": name, "entity": entity, "group": group, "job_type": job_type}
     return RunLogger(save_dir, mode, checkpoint, tags=list(tags), **known)

@@ -50,7 +50,7 @@ class Pruned(Exception):
 def read(folder: Path) -> Outcome | None:
     """A run's note; None where the folder is not that of a run of a sweep."""
     try:
-        content = json.loads((folder / NAME).read_text())
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     content["validations"] = {int(epoch): value for epoch, value in content["validations"].items()}

@@ -136,7 +136,7 @@ def changes_on_resume(run: Path, config_text: str) -> list[str]:
     path = run / "config.yaml"
     if not path.is_file():
         return []
-    texts = (path.read_text(), config_text)
+    texts = (path.read_text(encoding="utf-8"), config_text)
     before, now = (without_copies(dict(flat(yaml.safe_load(text) or {}))) for text in texts)
     changes = []
     for key in dict.fromkeys([*before, *now]):

@@ -266,7 +266,9 @@ def _why_unfinished(folder: Path) -> str:
     if known is not None and known.state == "pruned":
         return str(known.reason)
     for path in _logs(folder):
-        lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in path.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()
+        ]
         errors = [line for line in lines if re.match(r"(\w+\.)*(\w*Error|\w*Exception|error)\b", line)]
         # the last lines of a log that tells no error are about progress
         said = errors or (lines if path.name == "failure.txt" else [])
@@ -280,7 +282,7 @@ def _why_unfinished(folder: Path) -> str:
 def _evaluation(run: Path, folder: Path) -> Evaluation:
     """What `rankpose.evaluate` left of one protocol."""
     try:
-        content = json.loads((folder / "metrics.json").read_text())
+        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         clean = [result for result in content["results"] if result["strength"] == 0]
         (result,) = clean
         return _test(run, folder, result["protocol"], result["title"], result["expected"])

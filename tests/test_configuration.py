@@ -263,10 +263,12 @@ CONTRADICTORY = {
     "augment.views.scale=3": "augment.views.scale=3",
     "repeat=nowhere": "repeat=nowhere",
     "hydra.run.dir=/dev/null/run": "hydra.run.dir",
+    f"hydra.run.dir={'a' * 300}": "the name is too long",
+    "hydra.run.dir=\udcc3\udca4": "ä: is no name in",
 }
 
 
-@pytest.mark.parametrize("argument", CONTRADICTORY)
+@pytest.mark.parametrize("argument", CONTRADICTORY, ids=lambda text: ascii(text)[:80])
 def test_a_contradiction_is_told_before_data_are_read(command, tmp_path, argument):
     # there are no data: whoever looks for them says so
     code, _, said = command("train", "data=300w_lp", "data.root=no_data", argument)

@@ -107,7 +107,7 @@ def _draw_camera(rng: np.random.Generator) -> Camera:
 def _write_calibration(path: Path, camera: Camera) -> None:
     """The original's text format."""
     blocks = [camera.intrinsics, camera.distortion, camera.rotation, camera.translation, np.array([WIDTH, HEIGHT])]
-    path.write_text("\n\n".join(map(_rows, blocks)) + "\n")
+    path.write_text("\n\n".join(map(_rows, blocks)) + "\n", encoding="utf-8")
 
 
 def _rows(numbers: np.ndarray) -> str:
@@ -165,7 +165,7 @@ def _draw_frame(
     centre = turn @ (view @ HEAD_CENTRE_CM - aimed.target - [0, 0, aimed.distance_cm]) * 10
     depth_rotation = camera.rotation.T @ FLIP_Y_AND_Z @ rotation @ FLIP_Y_AND_Z
     depth_centre = camera.rotation.T @ (FLIP_Y_AND_Z @ centre - camera.translation)
-    pose_file.write_text(f"{_rows(depth_rotation)}\n\n{_rows(depth_centre)}\n")
+    pose_file.write_text(f"{_rows(depth_rotation)}\n\n{_rows(depth_centre)}\n", encoding="utf-8")
     return picture, DrawnFrame(
         name=name,
         pose=poses.rotation_to_label(rotation),

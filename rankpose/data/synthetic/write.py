@@ -139,7 +139,7 @@ def _is_there(root: Path, settings: Settings) -> bool:
         return False
     way_out = "delete the folder to draw it again, or name another one"
     try:
-        found = json.loads((root / _DESCRIPTION).read_text())
+        found = json.loads((root / _DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise SyntheticSetError(f"{root} holds something, but no synthetic set ({_DESCRIPTION}): {way_out}") from None
     wanted = asdict(settings)
@@ -198,7 +198,7 @@ def _write(root: Path, settings: Settings, workers: int | None, progress: bool) 
             for split, count in settings.identities.items():
                 _write_split(unfinished / split_folder(split), range(first, first + count), settings, mapped, bar)
                 first += count
-        (unfinished / _DESCRIPTION).write_text(json.dumps(asdict(settings), indent=2) + "\n")
+        (unfinished / _DESCRIPTION).write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
         unfinished.rename(root)  # replaces an empty folder
     except OSError as error:
         raise _explain(error, root, settings) from error
