@@ -104,7 +104,8 @@ def path_of(config: DictConfig, choice: str) -> tuple[str, tuple[str, ...]]:
     place = place_of(config, choice)
     if place is None:
         return choice, (choice,)
-    path = Path(place).resolve().with_suffix("")
+    # not through links, whose names the user chose
+    path = Path(os.path.abspath(place)).with_suffix("")  # noqa: PTH100
     if path.parent.name != "checkpoints":
         return path.name, path.parts
     return path.parent.parent.name, (*path.parent.parent.parts, path.name)

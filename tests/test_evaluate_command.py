@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import run, succeed
+from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
@@ -244,6 +244,14 @@ def test_two_checkpoints_of_a_run_and_a_part_of_the_images(here, trained, photog
     code, said = here(f"checkpoint={trained}", *arguments[:-1], "+trainer.limit_test_batches=0", "out=none")
     assert code == 1
     assert "limit_test_batches: no image was tested" in said
+
+
+def test_the_test_that_ends_a_training_counts_what_it_tested(small_set, tmp_path):
+    limits = ["trainer.max_epochs=1", "+trainer.limit_test_batches=1", "data.eval_batch_size=4"]
+    said = succeed(train(small_set, *limits, "hydra.run.dir=run", cwd=tmp_path)).stdout
+    for text in (said, (tmp_path / "run" / "report.html").read_text()):
+        assert "4 of 24 images of 1 identities" in text
+        assert "24 images of 4" not in text
 
 
 def test_what_fails_takes_nothing_else_with_it(here, photographs, small_set, tmp_path):
