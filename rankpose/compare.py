@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.keys import from_home
 from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
 from rankpose.run_directory import shown
 from rankpose.runs import find_runs
@@ -28,7 +29,7 @@ def wanted_baseline(text: str) -> dict[str, str]:
 
 def _path(text: str) -> Path:
     # a shell leaves `--out=~/x` as it is
-    return Path(text).expanduser()
+    return Path(from_home(text))
 
 
 @one_line_errors

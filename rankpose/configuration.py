@@ -29,7 +29,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from rankpose.command_help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
-from rankpose.keys import literal, quoted, typed
+from rankpose.keys import from_home, literal, quoted, typed
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
@@ -116,11 +116,12 @@ _TEXT = re.compile(
 
 def _from_home(found: re.Match[str]) -> str:
     text = found["bare"] or found["text"]
-    if text != "~" and not text.startswith("~/"):
+    path = from_home(text)
+    if path == text:
         return found[0]
     home = str(Path.home())
     quote = found["quote"] or ("" if quoted(home) == home else '"')
-    return f"{quote}{home}{text[1:]}{quote}"
+    return f"{quote}{path}{quote}"
 
 
 def entry_point(

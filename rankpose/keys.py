@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 
@@ -122,6 +123,11 @@ def literal(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: literal(one) for key, one in value.items()}
     return [literal(one) for one in value] if isinstance(value, list) else value
+
+
+def from_home(text: str) -> str:
+    """A path in which a `~` at the start is the home folder; one of a folder that is called so stays."""
+    return f"{Path.home()}{text[1:]}" if text == "~" or text.startswith("~/") else text
 
 
 def quoted(text: str) -> str:

@@ -21,6 +21,9 @@ SMALL = [
     "logger=csv",
 ]
 
+NAME = "~-=a, [b] {c} (d) 'e\" ${f} $g \\h\\ #i %20 & ; * ? é"
+"""Of a folder: what Hydra, OmegaConf, a shell, argparse, glob patterns and URLs read as something else."""
+
 
 def run(module, *arguments, cwd, prepare=None, **options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}

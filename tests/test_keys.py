@@ -16,7 +16,19 @@ from rankpose.configuration import CONFIG_DIR, at_home, build, composed, explain
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several
 from rankpose.job import Job
-from rankpose.keys import KINDS, Kind, assignment, classified, flat, kind_of, literal, quoted, typed, without_copies
+from rankpose.keys import (
+    KINDS,
+    Kind,
+    assignment,
+    classified,
+    flat,
+    from_home,
+    kind_of,
+    literal,
+    quoted,
+    typed,
+    without_copies,
+)
 from rankpose.loggers import configuration_digest
 from rankpose.repeat import own_overrides
 from rankpose.run_directory import changes_on_resume, shown
@@ -179,3 +191,5 @@ def test_a_folder_that_looks_like_an_option_is_shown_as_a_folder(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     assert [shown(name) for name in ("-x", "~/y", "z")] == ["./-x", "./~/y", "z"]
     assert shown(os.sep) == os.sep
+    # as `rankpose.compare` takes them
+    assert [from_home(text) for text in ("./~/y", "~y", "~/y")] == ["./~/y", "~y", f"{Path.home()}/y"]

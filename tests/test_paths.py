@@ -1,12 +1,9 @@
 """Folders may be called anything: training, evaluation, repeating, comparing and what a command prints work there."""
 
 import pytest
-from commands import SMALL, metrics, run, succeed
+from commands import NAME, SMALL, metrics, run, succeed
 
 from rankpose.keys import assignment, quoted, typed
-
-NAME = "~-=a, [b] {c} (d) 'e\" ${f} $g \\h\\ #i %20 & ; * ? é"
-"""What Hydra, OmegaConf, a shell, argparse, glob patterns and URLs read as something else."""
 
 
 @pytest.fixture(scope="module")

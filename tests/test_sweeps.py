@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,18 +15,20 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from commands import SMALL, run
+from commands import NAME, SMALL, run, succeed
 from conftest import PROJECT
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from rankpose import outcome
 from rankpose.configuration import composed
+from rankpose.keys import assignment
 from rankpose.outcome import Outcome, Pruned
 from rankpose.pruning import PruneTrial
 from rankpose.runs import find_runs
-from rankpose.sweeps import Announce
+from rankpose.sweeps import Announce, _again
 
 SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "callbacks.progress.refresh_rate=0"]
 ONE_FAILS = ["loss=mse,rank_mse", "data.images_per_identity=1"]
@@ -57,27 +60,51 @@ def check_one_failed(folder, process):
     assert table["val/mae"].notna().tolist() == [True, False]
 
 
+FOUR = ["loss=mse,rank_mse", "seed=0,1", assignment("hydra.sweep.dir", f"./{NAME}")]
+
+
 @pytest.fixture(scope="module")
 def serial(small_set, tmp_path_factory):
     """A sweep of four runs, one after the other."""
     cwd = tmp_path_factory.mktemp("serial")
-    arguments = ["representation=euler,vector_angle", "loss=mse,rank_mse", "seed=0", "hydra.sweep.dir=sweep"]
-    return cwd, sweep(small_set, *arguments, cwd=cwd)
+    return cwd, sweep(small_set, *FOUR, cwd=cwd)
 
 
 def test_multirun_gives_each_run_its_directory(serial):
     cwd, process = serial
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
-    assert sorted(path.name for path in (cwd / "sweep").iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
-    assert len({(cwd / "sweep" / str(job) / "metrics.json").read_text() for job in range(4)}) == 4
+    assert sorted(path.name for path in (cwd / NAME).iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
+    assert len({(cwd / NAME / str(job) / "metrics.json").read_text() for job in range(4)}) == 4
     assert "4 done" in process.stdout
-    swept = yaml.safe_load((cwd / "sweep" / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
+    swept = yaml.safe_load((cwd / NAME / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
     assert "loss=mse,rank_mse" in swept
+
+
+def test_runs_of_a_sweep_that_differ_by_their_seed_are_one_configuration(serial):
+    """As the last lines of the sweep say how to compare them, in a shell."""
+    cwd, process = serial
+    (line,) = [line for line in process.stdout.splitlines() if line.startswith("compare them: ")]
+    _, _, module, folder = shlex.split(line.removeprefix("compare them: "))
+    table = succeed(run(module.removeprefix("rankpose."), folder, cwd=cwd)).stdout
+    rows = [[cell.strip() for cell in row.split("|")[1:3]] for row in table.splitlines() if "±" in row]
+    assert rows[:2] == [["mse", "2"], ["rank_mse", "2"]]
+
+
+def test_the_command_that_goes_on_is_that_of_the_sweep(serial, monkeypatch):
+    cwd, _ = serial
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", ["train", "-m", *FOUR, "roots.biwi='a b'"])
+    flag, *overrides = shlex.split(_again(cwd / NAME))[3:]
+    found = {one.key_or_group: one for one in OverridesParser.create().parse_overrides(overrides)}
+    assert flag == "-m"
+    assert OmegaConf.create({"it": found["hydra.sweep.dir"].value()}).it == f"./{NAME}"
+    assert (found["ckpt_path"].value(), found["roots.biwi"].value()) == ("auto", "a b")
+    assert [one.input_line for one in found.values()][2:-1] == FOUR[:2]
 
 
 def test_a_broken_sweep_goes_on_without_redoing_what_is_done(small_set, serial):
     cwd, _ = serial
-    folder = cwd / "sweep"
+    folder = cwd / NAME
     kept = {number: (folder / str(number) / "metrics.json").stat().st_mtime_ns for number in (0, 2, 3)}
     before = (folder / "1" / "metrics.json").read_bytes()
     # what kill -9 leaves of a run that has begun to train
@@ -85,8 +112,7 @@ def test_a_broken_sweep_goes_on_without_redoing_what_is_done(small_set, serial):
     killed.state, killed.value = "running", None
     outcome.write(folder / "1", killed)
     (folder / "1" / "metrics.json").unlink()
-    arguments = ["representation=euler,vector_angle", "loss=mse,rank_mse", "seed=0", "hydra.sweep.dir=sweep"]
-    process = sweep(small_set, *arguments, "ckpt_path=auto", cwd=cwd)
+    process = sweep(small_set, *FOUR, "ckpt_path=auto", cwd=cwd)
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
     assert {number: (folder / str(number) / "metrics.json").stat().st_mtime_ns for number in kept} == kept
     assert (folder / "1" / "metrics.json").read_bytes() == before
