@@ -32,13 +32,14 @@ from torchvision import transforms
 
 from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
-from rankpose.configuration import CONFIG_DIR, build
+from rankpose.configuration import build
 from rankpose.data import pool
 from rankpose.data.crop import View, crop_matrix, outline, read_image
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.pack import prepare
 from rankpose.data.store import open_packed
 from rankpose.data.w300lp import read_300w_lp
+from rankpose.files import CONFIG_DIR
 
 SIZE, BATCH = 224, 128
 TURNS = 3

@@ -31,11 +31,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.data import training_data
 from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
-from rankpose.configuration import CONFIG_DIR, quiet_libraries
+from rankpose.configuration import quiet_libraries
 from rankpose.data import pool
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.pack import prepare
 from rankpose.data.w300lp import read_300w_lp
+from rankpose.files import CONFIG_DIR
 from rankpose.task import PoseTask
 from rankpose.train import make_task
 

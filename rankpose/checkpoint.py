@@ -1,14 +1,18 @@
 """From a checkpoint back to a network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml  # type: ignore[import-untyped]
 
-from rankpose.configuration import build
 from rankpose.errors import CheckpointError, ConfigError
+from rankpose.files import CONFIG_DIR
 from rankpose.models import PoseNet, build_backbone
+from rankpose.pose import Representation
 
 KEY = "rankpose"
 
@@ -50,12 +54,56 @@ def load_net(path: str | Path) -> tuple[PoseNet, dict[str, Any]]:
     content = read_checkpoint(path)
     config = content[KEY]
     backbone = build_backbone(config["backbone"]["name"], options=config["backbone"].get("options"))
-    net = PoseNet(backbone, build(config["representation"]))
+    net = PoseNet(backbone, _representation(path, config["representation"]))
     weights = {
         key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")
     }
     net.load_state_dict(weights)
     return net.eval(), config
+
+
+def by_choice(group: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of the configuration as it is stored: `choice` names the file of its group that says which class it is.
+
+    A class that no file of the group names, a user's own, is stored as it is.
+
+    Args:
+        group: of the configuration, as `representation`.
+        part: plain, with a `_target_`; one that is stored already, by whatever version, is brought to the same form.
+    """
+    kept = {key: value for key, value in part.items() if key not in ("_target_", "_partial_")}
+    if "choice" in part:
+        return kept
+    # by the name alone: modules move
+    name = str(part["_target_"]).rpartition(".")[2]
+    for path in sorted(Path(CONFIG_DIR, group).glob("*.yaml")):
+        if _read(path).get("_target_", "").rpartition(".")[2] == name and str(part["_target_"]).startswith("rankpose."):
+            return {"choice": path.stem, **kept}
+    return dict(part)
+
+
+def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callable[[int], Representation]:
+    settings = by_choice("representation", stored)
+    target = settings.pop("_target_", None)
+    if target is None:
+        choice = settings.pop("choice")
+        path = Path(CONFIG_DIR, "representation", f"{choice}.yaml")
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint={checkpoint}: this version has no representation={choice}.")
+        target = _read(path)["_target_"]
+    module, _, name = str(target).rpartition(".")
+    settings.pop("_partial_", None)
+    try:
+        return partial(getattr(import_module(module), name), **settings)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint={checkpoint}: its representation, {target}, cannot be found here."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
 
 
 def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:
@@ -67,7 +115,8 @@ def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:
     """
     if path is None:
         return
-    before = read_checkpoint(path)[KEY]
+    before = dict(read_checkpoint(path)[KEY])
+    before["representation"] = by_choice("representation", before["representation"])
     for key, value in config.items():
         if before.get(key) != value:
             raise ConfigError(

@@ -29,11 +29,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from rankpose.command_help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
+from rankpose.files import CONFIG_DIR
 from rankpose.keys import from_home, literal, quoted, typed
-
-_HERE = Path(__file__).resolve().parent
-CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
-"""In a wheel the configuration lies inside the package, in a checkout beside it."""
 
 
 def computes_on_gpu(accelerator: str = "auto") -> bool:

@@ -19,16 +19,7 @@ from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
 from rankpose.checkpoint import checkpoint_file
-from rankpose.configuration import (
-    CONFIG_DIR,
-    at_home,
-    build,
-    check_own_keys,
-    entry_point,
-    quiet_libraries,
-    texts_of,
-    told,
-)
+from rankpose.configuration import at_home, build, check_own_keys, entry_point, quiet_libraries, texts_of, told
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
@@ -44,6 +35,7 @@ from rankpose.evaluation import (
     evaluate,
     suspicions,
 )
+from rankpose.files import CONFIG_DIR
 from rankpose.keys import assignment, flat, literal
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol

@@ -1,7 +1,11 @@
-"""Files that are whole or not there."""
+"""Where the configuration lies, and files that are whole or not there."""
 
 import os
 from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
+"""In a wheel the configuration lies inside the package, in a checkout beside it."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from rankpose import grids, ray_launcher, run_directory, run_record, sweeps
 from rankpose.averaging import MovingAverage
 from rankpose.callbacks import stoppable
-from rankpose.checkpoint import check_same_task
+from rankpose.checkpoint import by_choice, check_same_task
 from rankpose.configuration import (
     build,
     check_own_keys,
@@ -54,6 +54,7 @@ def make_task(config: DictConfig) -> PoseTask:
     if config.compile:
         net.compile()  # in its place: the names of the weights stay
     kept = {key: plain(config[key]) for key in ("backbone", "representation", "image_size", "test_scale", "ema")}
+    kept["representation"] = by_choice("representation", kept["representation"])
     return PoseTask(
         net,
         build(config.loss),

@@ -14,7 +14,7 @@ import traceback
 import torch
 from hydra import compose, initialize_config_dir
 
-from rankpose.configuration import CONFIG_DIR
+from rankpose.files import CONFIG_DIR
 from rankpose.train import make_task
 
 LIMIT_S = 1200

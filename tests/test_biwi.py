@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from rankpose.configuration import CONFIG_DIR, build
+from rankpose.configuration import build
 from rankpose.data import biwi
 from rankpose.data.biwi import (
     FLIP_Y_AND_Z,
@@ -33,6 +33,7 @@ from rankpose.data.crop import read_image
 from rankpose.data.detect import DetectedBoxes, YuNet
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
+from rankpose.files import CONFIG_DIR
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
 CONFIG_FOLDER = Path(CONFIG_DIR)

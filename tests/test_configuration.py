@@ -18,8 +18,9 @@ from hydra import compose, initialize_config_dir
 
 from rankpose import evaluate, export, prepare, sweeps, train
 from rankpose.command_help import WIDTH, choices, groups_of, meaning
-from rankpose.configuration import CONFIG_DIR, build, plain
+from rankpose.configuration import build, plain
 from rankpose.errors import ConfigError
+from rankpose.files import CONFIG_DIR
 from rankpose.losses import BalancedRankMSE, RankMSE
 
 CONF = Path(CONFIG_DIR)

@@ -19,7 +19,6 @@ from omegaconf import OmegaConf
 from scipy.io import savemat
 from test_report import Elements, make_predictions
 
-from rankpose.configuration import CONFIG_DIR
 from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
 from rankpose.data.record import Reject
@@ -36,6 +35,7 @@ from rankpose.evaluation import (
     rising,
     suspicions,
 )
+from rankpose.files import CONFIG_DIR
 from rankpose.metrics import geodesic_error
 from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
 from rankpose.protocol import Protocol

@@ -8,8 +8,8 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
 from rankpose import grids
-from rankpose.configuration import CONFIG_DIR
 from rankpose.errors import ConfigError
+from rankpose.files import CONFIG_DIR
 
 PARTS = {"core": [{"loss": "mse,rank_mse"}], "noise": [{"loss": "mse"}, {"loss": "rank_mse", "loss.weight": "1,30"}]}
 

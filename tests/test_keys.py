@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from rankpose.command_help import choices, groups_of
-from rankpose.configuration import CONFIG_DIR, at_home, build, composed, explained, plain, texts_of
+from rankpose.configuration import at_home, build, composed, explained, plain, texts_of
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several
+from rankpose.files import CONFIG_DIR
 from rankpose.job import Job
 from rankpose.keys import (
     KINDS,

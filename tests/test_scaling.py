@@ -24,8 +24,9 @@ from torch import nn
 from rankpose import configuration, run_directory
 from rankpose.averaging import MovingAverage
 from rankpose.checkpoint import check_same_task, load_net
-from rankpose.configuration import CONFIG_DIR, build, plain
+from rankpose.configuration import build, plain
 from rankpose.errors import ConfigError
+from rankpose.files import CONFIG_DIR
 from rankpose.metrics import pose_scores
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.sharding import blocks, shard

@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -91,19 +92,22 @@ class Packing:
 
 
 def describe(reader: Callable[..., Records]) -> str:
-    """A reader and its settings in one line, without the folder: what decides which labels a set has."""
+    """A reader and its settings in one line, without the folder: what decides which labels a set has.
+
+    It is called by its name alone, so that a file can be read when a module has moved.
+    """
     settings: dict[str, Any] = {}
     while isinstance(reader, functools.partial):
         settings = reader.keywords | settings
         reader = reader.func
     kept = {key: value for key, value in settings.items() if key not in ("root", "max_angle", "strict")}
-    return f"{reader.__module__}.{reader.__qualname__} {json.dumps(kept, sort_keys=True, default=_settings)}"
+    return f"{reader.__qualname__} {json.dumps(kept, sort_keys=True, default=_settings)}"
 
 
 def _settings(part: object) -> dict[str, Any]:
     """An object among a reader's settings, such as a source of boxes: its class and what it was made with."""
     shown = {name: value for name, value in vars(part).items() if not name.startswith("_")}
-    return {"class": f"{type(part).__module__}.{type(part).__qualname__}"} | shown
+    return {"class": type(part).__qualname__} | shown
 
 
 def read_packing(path: str | Path) -> Packing:
@@ -191,7 +195,8 @@ def read_packed(path: str | Path, reader: Callable[..., Records], max_angle: flo
     """
     packing = read_packing(path)
     wanted = describe(reader)
-    if packing.reader != wanted:
+    # earlier versions wrote modules before the names
+    if re.sub(r"\brankpose\.[\w.]*\.(?=\w)", "", packing.reader) != wanted:
         raise DatasetError(f"{path}: was packed from {packing.reader}, this configuration reads {wanted}: {AGAIN}.")
     if packing.max_angle is not None and (max_angle is None or max_angle > packing.max_angle):
         limit = "no limit" if max_angle is None else f"+-{max_angle:g}"
