@@ -37,8 +37,8 @@ from rankpose.data import pool
 from rankpose.data.crop import View, crop_matrix, outline, read_image
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.pack import prepare
+from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.data.store import open_packed
-from rankpose.data.w300lp import read_300w_lp
 from rankpose.files import CONFIG_DIR
 
 SIZE, BATCH = 224, 128

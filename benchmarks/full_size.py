@@ -20,8 +20,8 @@ from pathlib import Path
 from benchmarks.data import memory, training_data
 from benchmarks.machine import describe
 from benchmarks.tree import IMAGES, identities, make_tree
-from rankpose.data.index import places
-from rankpose.data.w300lp import NAME, read_300w_lp
+from rankpose.data.readers.index import places
+from rankpose.data.readers.w300lp import NAME, read_300w_lp
 
 LIMITS = {
     "index, first time, s": 60,

@@ -35,7 +35,7 @@ from rankpose.configuration import quiet_libraries
 from rankpose.data import pool
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.pack import prepare
-from rankpose.data.w300lp import read_300w_lp
+from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.files import CONFIG_DIR
 from rankpose.task import PoseTask
 from rankpose.train import make_task

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from rankpose.configuration import build
-from rankpose.data import biwi
-from rankpose.data.biwi import (
+from rankpose.data.crop import read_image
+from rankpose.data.readers import biwi
+from rankpose.data.readers.biwi import (
     FLIP_Y_AND_Z,
     PERSONS,
     pose_to_pyr,
@@ -28,9 +29,8 @@ from rankpose.data.biwi import (
     rotation_to_pose,
     split_biwi,
 )
-from rankpose.data.boxes import FileBoxes, scale_box
-from rankpose.data.crop import read_image
-from rankpose.data.detect import DetectedBoxes, YuNet
+from rankpose.data.readers.boxes import FileBoxes, scale_box
+from rankpose.data.readers.detect import DetectedBoxes, YuNet
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
 from rankpose.files import CONFIG_DIR

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rankpose.data import corruption_sheet
-from rankpose.data.annotation import landmark_box
 from rankpose.data.corruption import KINDS, REACH, REFERENCE, STRENGTHS, Corruption, image_rng
 from rankpose.data.crop import View, crop_matrix, warp_image
+from rankpose.data.readers.mat_files import landmark_box
 from rankpose.data.synthetic import scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.errors import ConfigError

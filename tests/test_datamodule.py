@@ -5,8 +5,8 @@ import pytest
 from commands import PEOPLE
 
 from rankpose.data.datamodule import PoseDataModule
+from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.data.synthetic.dataset import read_synthetic
-from rankpose.data.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError
 
 

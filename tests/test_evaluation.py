@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from scipy.io import savemat
 from test_report import Elements, make_predictions
 
-from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
+from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Reject
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation import (

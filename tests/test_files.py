@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_readers import write_sample
 
-from rankpose.data.aflw2000 import LAYOUT, read_aflw2000
 from rankpose.data.crop import read_image
 from rankpose.data.images import check_image, decode
-from rankpose.data.index import read_indexed, survey
 from rankpose.data.pack import prepare
+from rankpose.data.readers.aflw2000 import LAYOUT, read_aflw2000
+from rankpose.data.readers.index import read_indexed, survey
 from rankpose.data.record import BadFile
 from rankpose.data.store import open_packed
 from rankpose.errors import DatasetError, DatasetNotFoundError

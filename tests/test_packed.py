@@ -31,8 +31,8 @@ from rankpose.data.crop_rules import BoxCrop, FSANetCrop, HopeNetCrop, RankPoseC
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import Draw, IdentitySampler
 from rankpose.data.pack import prepare
+from rankpose.data.readers.w300lp import read_300w_lp, split_by_photograph
 from rankpose.data.store import CropRule, open_packed
-from rankpose.data.w300lp import read_300w_lp, split_by_photograph
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat
 from rankpose.protocol import Protocol

@@ -22,9 +22,9 @@ from onnx import TensorProto, helper
 from scipy.spatial.transform import Rotation
 
 from rankpose.configuration import build
-from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.crop import outline, read_image
 from rankpose.data.crop_rules import CROP_RULES, BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop
+from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Records, Reject
 from rankpose.errors import CheckpointError, ConfigError, DatasetError
 from rankpose.export import export_onnx, main

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from rankpose.data.aflw2000 import read_aflw2000
-from rankpose.data.biwi import read_biwi
-from rankpose.data.w300lp import identity_of, photograph_of, read_300w_lp, split_by_folder, split_by_photograph
+from rankpose.data.readers.aflw2000 import read_aflw2000
+from rankpose.data.readers.biwi import read_biwi
+from rankpose.data.readers.w300lp import identity_of, photograph_of, read_300w_lp, split_by_folder, split_by_photograph
 from rankpose.errors import DatasetError, DatasetNotFoundError
 
 

@@ -13,7 +13,7 @@ from scipy.io import loadmat, savemat
 
 from rankpose import run_record
 from rankpose.configuration import composed, plain
-from rankpose.data.w300lp import read_300w_lp, split_by_folder
+from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.runs import differing_keys, find_runs

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.corruption import KINDS, STRENGTHS, Corruption, image_rng
 from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image
+from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Record
 from rankpose.data.synthetic.sheet import tile
 from rankpose.errors import one_line_errors

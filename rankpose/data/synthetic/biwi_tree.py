@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from rankpose.data.biwi import FLIP_Y_AND_Z, PERSONS, Camera
+from rankpose.data.readers.biwi import FLIP_Y_AND_Z, PERSONS, Camera
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.data.synthetic.mesh import Mesh

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.data.record import Records
 from rankpose.data.synthetic.write import ensure_synthetic
-from rankpose.data.w300lp import read_300w_lp
 from rankpose.errors import ConfigError
 
 NAME = "rendered heads"

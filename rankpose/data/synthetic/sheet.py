@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rankpose.data.aflw2000 import read_aflw2000
 from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image
+from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.errors import one_line_errors

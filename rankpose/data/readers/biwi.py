@@ -21,7 +21,7 @@ Labels
     reads the same rotation in the opposite order; `pose_to_pyr` and `pyr_to_pose` lead from one to the other. Mean
     errors in the two orders differ: its published figures for BIWI+ are errors of `pyr`.
 Boxes
-    The set has none. They come from a file (`rankpose.data.boxes`), from a detector (`rankpose.data.detect`), or from
+    The set has none. They come from a file (`rankpose.data.readers.boxes`), from a detector (`rankpose.data.readers.detect`), or from
     the head's centre projected into the colour image with a box of fixed metric size around it: every frame gets one,
     and nothing is needed.
 People
@@ -46,9 +46,9 @@ import roma
 import torch
 from torch import Tensor
 
-from rankpose.data.boxes import BoxSource, Frame
 from rankpose.data.images import check_image, read_file
-from rankpose.data.index import entries
+from rankpose.data.readers.boxes import BoxSource, Frame
+from rankpose.data.readers.index import entries
 from rankpose.data.record import Annotation, BadFile, Layout, Records, Reject, Splits, not_found, read_records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
@@ -181,7 +181,7 @@ def pyr_to_pose(pyr_deg: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class BiwiFrame:
-    """What a source of boxes may ask about a frame of BIWI; see `rankpose.data.boxes.Frame`."""
+    """What a source of boxes may ask about a frame of BIWI; see `rankpose.data.readers.boxes.Frame`."""
 
     name: str
     image: str

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rankpose.data.boxes import BoxSource, Frame
 from rankpose.data.images import decode, read_file
+from rankpose.data.readers.boxes import BoxSource, Frame
 from rankpose.data.record import BadFile
 from rankpose.errors import ConfigError
 

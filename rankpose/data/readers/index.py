@@ -23,9 +23,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from rankpose.data import pool
-from rankpose.data.annotation import SUFFIXES
 from rankpose.data.columns import open_mapped
 from rankpose.data.images import size_and_time
+from rankpose.data.readers.mat_files import SUFFIXES
 from rankpose.data.record import Layout, Records, annotate, records_of
 from rankpose.errors import DatasetError
 from rankpose.files import write_whole

@@ -14,8 +14,8 @@ import os
 from functools import partial
 from pathlib import Path
 
-from rankpose.data.annotation import read_annotated
-from rankpose.data.index import read_indexed, survey
+from rankpose.data.readers.index import read_indexed, survey
+from rankpose.data.readers.mat_files import read_annotated
 from rankpose.data.record import Layout, Records, not_found
 
 NAME = "AFLW2000-3D"
@@ -34,7 +34,7 @@ LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt3d_68"))
 
 
 def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool = False) -> Records:
-    """Reads AFLW2000-3D's folder, through its index (`rankpose.data.index`); every image is an identity of its own.
+    """Reads AFLW2000-3D's folder, through its index (`rankpose.data.readers.index`); every image is an identity of its own.
 
     Args:
         root: the folder that holds the images.

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rankpose.data.annotation import read_annotated
-from rankpose.data.index import entries, read_indexed, survey
+from rankpose.data.readers.index import entries, read_indexed, survey
+from rankpose.data.readers.mat_files import read_annotated
 from rankpose.data.record import Layout, Records, Splits, not_found
 from rankpose.errors import ConfigError, DatasetError
 
@@ -57,7 +57,7 @@ LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt2d"))
 def read_300w_lp(
     root: str | Path, subsets: Sequence[str] | None = None, max_angle: float | None = 99.0, strict: bool = False
 ) -> Records:
-    """Reads a folder in 300W-LP's layout, through its index (`rankpose.data.index`).
+    """Reads a folder in 300W-LP's layout, through its index (`rankpose.data.readers.index`).
 
     Args:
         root: the folder that holds the subsets.
