@@ -36,9 +36,9 @@ from rankpose.configuration import build
 from rankpose.data import pool
 from rankpose.data.crop import View, crop_matrix, outline, read_image
 from rankpose.data.datamodule import PoseDataModule
-from rankpose.data.pack import prepare
+from rankpose.data.packed.reading import open_packed
+from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp
-from rankpose.data.store import open_packed
 from rankpose.files import CONFIG_DIR
 
 SIZE, BATCH = 224, 128

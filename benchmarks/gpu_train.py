@@ -34,7 +34,7 @@ from benchmarks.tree import identities, make_tree
 from rankpose.configuration import quiet_libraries
 from rankpose.data import pool
 from rankpose.data.datamodule import PoseDataModule
-from rankpose.data.pack import prepare
+from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.files import CONFIG_DIR
 from rankpose.task import PoseTask

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rankpose.configuration import build, check_own_keys, entry_point
-from rankpose.data.pack import prepare
+from rankpose.data.packed.writing import prepare
 from rankpose.errors import one_line_errors
 from rankpose.keys import typed
 from rankpose.run_directory import shown

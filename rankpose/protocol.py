@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rankpose.data.corruption import STRENGTHS, Corruption, image_rng
 from rankpose.data.crop import outline_of
 from rankpose.data.crop_rules import CropRule, extent_of
+from rankpose.data.packed.reading import check_reach, read_packed
 from rankpose.data.record import Records
-from rankpose.data.store import check_reach, read_packed
 
 log = logging.getLogger(__name__)
 

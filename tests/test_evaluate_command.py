@@ -16,10 +16,10 @@ from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
-from rankpose.data.pack import prepare
+from rankpose.data.packed.reading import CropRule
+from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
-from rankpose.data.store import CropRule
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several

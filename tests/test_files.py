@@ -19,11 +19,11 @@ from test_readers import write_sample
 
 from rankpose.data.crop import read_image
 from rankpose.data.images import check_image, decode
-from rankpose.data.pack import prepare
+from rankpose.data.packed.reading import open_packed
+from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import LAYOUT, read_aflw2000
 from rankpose.data.readers.index import read_indexed, survey
 from rankpose.data.record import BadFile
-from rankpose.data.store import open_packed
 from rankpose.errors import DatasetError, DatasetNotFoundError
 
 WIDTH, HEIGHT = 120, 90

@@ -23,16 +23,16 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from torch.utils.data import DataLoader
 
-from rankpose.data import store
 from rankpose.data.augment import Augment, Views
 from rankpose.data.batches import CropDataset, TestCrops, default_workers
 from rankpose.data.crop import View, crop_matrix, plain_square, reach, square_matrix, warp_points
 from rankpose.data.crop_rules import BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop, extent_of
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import Draw, IdentitySampler
-from rankpose.data.pack import prepare
+from rankpose.data.packed import reading as store
+from rankpose.data.packed.reading import CropRule, open_packed
+from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_photograph
-from rankpose.data.store import CropRule, open_packed
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat
 from rankpose.protocol import Protocol

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from rankpose.data.images import decode, read_file
+from rankpose.data.packed.reading import packed_image
 from rankpose.data.record import BadFile, Record
-from rankpose.data.store import packed_image
 from rankpose.errors import DatasetError
 
 cv2.setNumThreads(0)  # workers are processes; threads of OpenCV in each would fight for the same cores
@@ -145,7 +145,7 @@ def read_image(reference: str) -> np.ndarray:
     """(H, W, 3) uint8, red first.
 
     Args:
-        reference: a path, or `FILE.arrow#ROW` of a packed file (`rankpose.data.store`).
+        reference: a path, or `FILE.arrow#ROW` of a packed file (`rankpose.data.packed.reading`).
 
     Raises:
         DatasetError: the image cannot be read.

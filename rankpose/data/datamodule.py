@@ -9,11 +9,11 @@ import numpy as np
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from rankpose.data import store
 from rankpose.data.augment import Augment
 from rankpose.data.batches import Batch, CropDataset, TestCrops, every_image, make_loader
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.identity_sampler import IdentitySampler, Pairs
+from rankpose.data.packed import reading as store
 from rankpose.data.record import Records, Splits
 from rankpose.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""How a data set becomes one packed file (`rankpose.data.store`): in shards, in parallel, and whole or not at all.
+"""How a data set becomes one packed file (`rankpose.data.packed.reading`): in shards, in parallel, and whole or not at all.
 
 Shards lie in `FILE.parts` until the file is whole; a run that was killed goes on with those that are missing. The file
 appears under its name by a rename.
@@ -26,12 +26,13 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from rankpose.data import pool, store
+from rankpose.data import pool
 from rankpose.data.columns import fixed_lists, open_mapped
 from rankpose.data.crop import outline, reach, square_matrix, warp_image, warp_points
 from rankpose.data.images import decode, read_file, size_and_time
+from rankpose.data.packed import reading as store
+from rankpose.data.packed.reading import CropRule, Packing
 from rankpose.data.record import BadFile, Records, Reject, Texts
-from rankpose.data.store import CropRule, Packing
 from rankpose.errors import DatasetError
 from rankpose.files import write_whole
 from rankpose.pose import ANGLES, euler_to_rotmat
