@@ -23,8 +23,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from rankpose.errors import ConfigError, LoaderError, TrainingError
-from rankpose.keys import typed
-from rankpose.run_directory import first_process, last_good, shown
+from rankpose.run.directory import first_process, last_good, shown
+from rankpose.run.keys import typed
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.keys import from_home
 from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
+from rankpose.run.keys import from_home
 from rankpose.runs import find_runs
 
 

@@ -30,7 +30,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rankpose.command_help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
-from rankpose.keys import from_home, literal, quoted, typed
+from rankpose.run.keys import from_home, literal, quoted, typed
 
 
 def computes_on_gpu(accelerator: str = "auto") -> bool:

@@ -36,11 +36,11 @@ from rankpose.evaluation import (
     suspicions,
 )
 from rankpose.files import CONFIG_DIR
-from rankpose.keys import assignment, flat, literal
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
+from rankpose.run.keys import assignment, flat, literal
 from rankpose.task import PoseTest
 
 log = logging.getLogger(__name__)
@@ -470,8 +470,8 @@ def _default_place(tests: Sequence[Test]) -> Path:
 
 def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
     # only where it is asked for: importing wandb takes a second
-    from rankpose.loggers import wandb_logger
     from rankpose.report.to_wandb import log_evaluation
+    from rankpose.run.loggers import wandb_logger
 
     logger = wandb_logger(save_dir=str(out))
     log_evaluation(logger.experiment, evaluations, compared)

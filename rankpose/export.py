@@ -22,7 +22,7 @@ from rankpose.files import write_whole
 from rankpose.models import PoseNet
 from rankpose.pose import ANGLES
 from rankpose.predictors.onnx import onnx_predictor
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
 
 log = logging.getLogger(__name__)
 

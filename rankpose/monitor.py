@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import ConfigError
 from rankpose.evaluation import pose_table
-from rankpose.loggers import run_loggers
 from rankpose.pose import ANGLES
 from rankpose.report.tiles import degrees, head_or_grey
+from rankpose.run.loggers import run_loggers
 
 GIB = 2**30
 

@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from rankpose.configuration import build, check_own_keys, entry_point
 from rankpose.data.packed.writing import prepare
 from rankpose.errors import one_line_errors
-from rankpose.keys import typed
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
+from rankpose.run.keys import typed
 
 log = logging.getLogger(__name__)
 

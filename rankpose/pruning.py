@@ -1,7 +1,7 @@
 """Is a trial hopeless? Asks one of Optuna's pruners after each validation, and ends the run that is.
 
 Optuna's storage stays with the process that searches; the trials of a sweep tell each other by their notes
-(`rankpose.outcome`), so that pruning works with every launcher and without a database.
+(`rankpose.run.outcome`), so that pruning works with every launcher and without a database.
 """
 
 import warnings
@@ -13,8 +13,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState, create_trial
 
-from rankpose import outcome
-from rankpose.outcome import Outcome, Pruned
+from rankpose.run import outcome
+from rankpose.run.outcome import Outcome, Pruned
 
 
 class PruneTrial(pl.Callback):

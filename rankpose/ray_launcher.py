@@ -16,10 +16,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose import hydra_plugin, outcome
+from rankpose import hydra_plugin
 from rankpose.errors import ConfigError
 from rankpose.files import write_whole
-from rankpose.outcome import Outcome
+from rankpose.run import outcome
+from rankpose.run.outcome import Outcome
 
 
 class RayLauncher(Launcher):

@@ -13,12 +13,12 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose import run_record
 from rankpose.configuration import composed, plain, texts_of
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.keys import Kind, assignment, flat, kind_of, literal, under
-from rankpose.run_directory import shown
+from rankpose.run import record as run_record
+from rankpose.run.directory import shown
+from rankpose.run.keys import Kind, assignment, flat, kind_of, literal, under
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rankpose.files import write_whole
 from rankpose.report.page import write_report
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
 
 log = logging.getLogger(__name__)
 

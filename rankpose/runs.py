@@ -18,13 +18,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rankpose import outcome
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation import Evaluation
-from rankpose.keys import Kind, flat, kind_of, typed, without_copies
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
-from rankpose.run_directory import shown
+from rankpose.run import outcome
+from rankpose.run.directory import shown
+from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
 
 HELD_OUT = "held-out"
 """The name of the test that ends every training."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
-from rankpose import grids, ray_launcher, run_directory, run_record, sweeps
+from rankpose import grids, ray_launcher, sweeps
 from rankpose.averaging import MovingAverage
 from rankpose.callbacks import stoppable
 from rankpose.checkpoint import by_choice, check_same_task
@@ -27,20 +27,22 @@ from rankpose.configuration import (
     told,
 )
 from rankpose.contradictions import check, check_batches
-from rankpose.curves import gather_curves, lowest
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.evaluate import after_training, leave_reports
 from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
-from rankpose.job import current_job
-from rankpose.keys import literal
-from rankpose.loggers import log_configuration, log_results, one_wandb_run
 from rankpose.models import PoseNet, build_backbone
-from rankpose.outcome import Pruned
 from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.results import leave_results
+from rankpose.run import directory as run_directory
+from rankpose.run import record as run_record
+from rankpose.run.curves import gather_curves, lowest
+from rankpose.run.job import current_job
+from rankpose.run.keys import literal
+from rankpose.run.loggers import log_configuration, log_results, one_wandb_run
+from rankpose.run.outcome import Pruned
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)

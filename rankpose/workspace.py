@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.loggers import HELD_OUT, logged_in
 from rankpose.pose import ANGLES
+from rankpose.run.loggers import HELD_OUT, logged_in
 
 STEP = "trainer/global_step"
 TIME = "RelativeTime(Process)"

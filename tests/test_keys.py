@@ -16,8 +16,10 @@ from rankpose.configuration import at_home, build, composed, explained, plain, t
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several
 from rankpose.files import CONFIG_DIR
-from rankpose.job import Job
-from rankpose.keys import (
+from rankpose.repeat import own_overrides
+from rankpose.run.directory import changes_on_resume, shown
+from rankpose.run.job import Job
+from rankpose.run.keys import (
     KINDS,
     Kind,
     assignment,
@@ -30,9 +32,7 @@ from rankpose.keys import (
     typed,
     without_copies,
 )
-from rankpose.loggers import configuration_digest
-from rankpose.repeat import own_overrides
-from rankpose.run_directory import changes_on_resume, shown
+from rankpose.run.loggers import configuration_digest
 
 CHOICES = [
     f"{group}={choice}"
@@ -58,7 +58,7 @@ def compositions():
 
 def test_every_key_that_training_can_have_is_classified(compositions):
     missing = {key for config in compositions.values() for key in config if classified(key) is None}
-    assert not missing, "name them in rankpose.keys.KINDS"
+    assert not missing, "name them in rankpose.run.keys.KINDS"
 
 
 def test_every_name_in_the_table_is_one_of_a_key(compositions):

@@ -10,7 +10,7 @@ from commands import metrics, succeed, train
 from conftest import PROJECT
 
 from rankpose.errors import ConfigError
-from rankpose.loggers import wandb_logger
+from rankpose.run.loggers import wandb_logger
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 """A locale that knows no letter beyond ASCII, which Python would take for UTF-8 by itself."""

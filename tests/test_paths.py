@@ -3,7 +3,7 @@
 import pytest
 from commands import NAME, SMALL, metrics, run, succeed
 
-from rankpose.keys import assignment, quoted, typed
+from rankpose.run.keys import assignment, quoted, typed
 
 
 @pytest.fixture(scope="module")

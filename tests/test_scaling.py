@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 
-from rankpose import configuration, run_directory
+from rankpose import configuration
 from rankpose.averaging import MovingAverage
 from rankpose.checkpoint import check_same_task, load_net
 from rankpose.configuration import build, plain
@@ -31,6 +31,7 @@ from rankpose.metrics import pose_scores
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.sharding import blocks, shard
 from rankpose.pose import Euler, VectorAngle, VectorProjection
+from rankpose.run import directory as run_directory
 from rankpose.task import PoseTest
 from rankpose.train import averaging, make_task, set_float32_matmul
 

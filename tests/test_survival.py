@@ -19,15 +19,15 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from rankpose import run_directory
 from rankpose.callbacks import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
 from rankpose.checkpoint import read_checkpoint
-from rankpose.checkpoint_io import WholeCheckpoints
-from rankpose.curves import CurveLogger, gather_curves
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import IdentitySampler
 from rankpose.errors import CheckpointError, ConfigError, LoaderError, TrainingError
 from rankpose.files import write_whole
+from rankpose.run import directory as run_directory
+from rankpose.run.checkpoints import WholeCheckpoints
+from rankpose.run.curves import CurveLogger, gather_curves
 
 EPOCHS, BATCHES, LOG_EVERY = 3, 12, 5
 

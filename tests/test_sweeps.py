@@ -22,11 +22,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from rankpose import outcome
 from rankpose.configuration import composed
-from rankpose.keys import assignment
-from rankpose.outcome import Outcome, Pruned
 from rankpose.pruning import PruneTrial
+from rankpose.run import outcome
+from rankpose.run.keys import assignment
+from rankpose.run.outcome import Outcome, Pruned
 from rankpose.runs import find_runs
 from rankpose.sweeps import Announce, _again
 

@@ -22,9 +22,10 @@ import yaml
 from commands import metrics, succeed, train
 from torch import nn
 
-from rankpose import loggers, monitor, workspace
+from rankpose import monitor, workspace
 from rankpose.errors import ConfigError
-from rankpose.job import Job
+from rankpose.run import loggers
+from rankpose.run.job import Job
 
 VALIDATIONS = 2
 IMAGES = 8
@@ -293,8 +294,8 @@ import logging, os, signal
 from pathlib import Path
 import pytorch_lightning as pl, torch
 from pytorch_lightning.demos.boring_classes import BoringModel
-from rankpose.job import Job
-from rankpose.loggers import log_configuration, one_wandb_run, wandb_logger
+from rankpose.run.job import Job
+from rankpose.run.loggers import log_configuration, one_wandb_run, wandb_logger
 
 logging.basicConfig(format="%(message)s")
 

@@ -27,7 +27,7 @@ from rankpose.report.pictures import MODEL_COLOURS, Panel, model_colour, model_s
 from rankpose.report.tables import NO_VALUE, as_number
 from rankpose.report.tables import to_markdown as frame_to_markdown
 from rankpose.report.templates import render
-from rankpose.run_directory import shown
+from rankpose.run.directory import shown
 from rankpose.runs import Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
 from rankpose.statistics import Difference, paired_bootstrap
 

@@ -27,9 +27,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from rankpose.errors import ConfigError
 from rankpose.evaluation import evaluation_of
 from rankpose.files import write_whole
-from rankpose.job import MAIN, Job
-from rankpose.keys import Kind, flat, kind_of
 from rankpose.report.to_wandb import log_evaluation
+from rankpose.run.job import MAIN, Job
+from rankpose.run.keys import Kind, flat, kind_of
 
 log = logging.getLogger(__name__)
 _LOGIN_TIMEOUT_S = 20
@@ -263,7 +263,7 @@ def log_results(
         scores: by key as they are logged, of the test and of the checkpoint's validation.
         checkpoint: the best.
         config: the run's.
-        record: what it takes to repeat the run, as `rankpose.run_record` writes it.
+        record: what it takes to repeat the run, as `rankpose.run.record` writes it.
     """
     metadata: dict[str, Any] = {key: float(value) for key, value in scores.items()}
     metadata |= {"config_sha256": configuration_digest(config), "data_sha256": record["data"]["digest"]}

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rankpose.configuration import told
-from rankpose.keys import Kind, kind_of
+from rankpose.run.keys import Kind, kind_of
 
 MAIN = ("experiment", "data", "backbone", "representation", "loss")
 """Groups whose choices name a single run."""

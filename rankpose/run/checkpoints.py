@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from rankpose.run_directory import NO_ROOM, no_room
+from rankpose.run.directory import NO_ROOM, no_room
 
 
 class WholeCheckpoints(TorchCheckpointIO):

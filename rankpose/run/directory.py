@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
-from rankpose.keys import Kind, flat, kind_of, typed, without_copies
+from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a full quota, a file larger than the process may write."""
