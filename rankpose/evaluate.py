@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
-from rankpose.checkpoint import checkpoint_file
 from rankpose.configuration import at_home, build, check_own_keys, entry_point, quiet_libraries, texts_of, told
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
@@ -36,6 +35,7 @@ from rankpose.evaluation import (
     suspicions,
 )
 from rankpose.files import CONFIG_DIR
+from rankpose.models.checkpoint import checkpoint_file
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report

@@ -15,11 +15,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from rankpose.checkpoint import load_net
 from rankpose.configuration import entry_point, quiet_libraries
 from rankpose.errors import CheckpointError, ConfigError, one_line_errors
 from rankpose.files import write_whole
 from rankpose.models import PoseNet
+from rankpose.models.checkpoint import load_net
 from rankpose.pose import ANGLES
 from rankpose.predictors.onnx import onnx_predictor
 from rankpose.run.directory import shown

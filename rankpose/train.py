@@ -14,7 +14,6 @@ from torch import Tensor
 from rankpose import grids, ray_launcher, sweeps
 from rankpose.averaging import MovingAverage
 from rankpose.callbacks import stoppable
-from rankpose.checkpoint import by_choice, check_same_task
 from rankpose.configuration import (
     build,
     check_own_keys,
@@ -34,6 +33,7 @@ from rankpose.evaluate import after_training, leave_reports
 from rankpose.evaluation import pose_table
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
+from rankpose.models.checkpoint import by_choice, check_same_task
 from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.results import leave_results
 from rankpose.run import directory as run_directory

@@ -5,9 +5,9 @@ import timm
 import torch
 from huggingface_hub import constants
 
-from rankpose.checkpoint import load_net
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
+from rankpose.models.checkpoint import load_net
 from rankpose.pose import VectorProjection
 
 SMALL = {"name": "resnet10t", "options": {"stem_type": "", "channels": [8, 16, 24, 32]}}

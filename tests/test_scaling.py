@@ -23,12 +23,12 @@ from torch import nn
 
 from rankpose import configuration
 from rankpose.averaging import MovingAverage
-from rankpose.checkpoint import check_same_task, load_net
 from rankpose.configuration import build, plain
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import pose_scores
 from rankpose.models import PoseNet, build_backbone
+from rankpose.models.checkpoint import check_same_task, load_net
 from rankpose.models.sharding import blocks, shard
 from rankpose.pose import Euler, VectorAngle, VectorProjection
 from rankpose.run import directory as run_directory

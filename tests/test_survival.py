@@ -20,11 +20,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from rankpose.callbacks import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
-from rankpose.checkpoint import read_checkpoint
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import IdentitySampler
 from rankpose.errors import CheckpointError, ConfigError, LoaderError, TrainingError
 from rankpose.files import write_whole
+from rankpose.models.checkpoint import read_checkpoint
 from rankpose.run import directory as run_directory
 from rankpose.run.checkpoints import WholeCheckpoints
 from rankpose.run.curves import CurveLogger, gather_curves

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from rankpose.checkpoint import load_net
 from rankpose.data.crop_rules import RankPoseCrop
+from rankpose.models.checkpoint import load_net
 from rankpose.pose import ANGLES, PoseOutput
 
 
