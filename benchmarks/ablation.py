@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation.runs import Run, Value, find_runs
 from rankpose.report.ablation import Ablation, Cell, Change, make_ablation
 from rankpose.report.tables import to_markdown
-from rankpose.runs import Run, Value, find_runs
 
 CONFIRM = "confirm"
 """The part of the sweep that has seeds of its own."""

@@ -7,10 +7,10 @@ import argparse
 from pathlib import Path
 
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation.runs import find_runs
 from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
 from rankpose.run.directory import shown
 from rankpose.run.keys import from_home
-from rankpose.runs import find_runs
 
 
 def wanted_baseline(text: str) -> dict[str, str]:

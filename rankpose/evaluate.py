@@ -24,7 +24,8 @@ from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, RankPoseError, one_line_errors, user_error
-from rankpose.evaluation import (
+from rankpose.evaluation.protocol import Protocol
+from rankpose.evaluation.scored import (
     Evaluation,
     Failure,
     ModelDifference,
@@ -37,7 +38,6 @@ from rankpose.evaluation import (
 from rankpose.files import CONFIG_DIR
 from rankpose.models.checkpoint import checkpoint_file
 from rankpose.predictors import Predictor, TablePredictor
-from rankpose.protocol import Protocol
 from rankpose.report.evaluation import write_evaluation_report
 from rankpose.run.directory import shown
 from rankpose.run.keys import assignment, flat, literal

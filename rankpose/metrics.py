@@ -3,7 +3,7 @@
 Angles are degrees, ordered (yaw, pitch, roll); errors of angles are wrapped, so 179 and -179 are 2 apart. `pose_scores`
 are the few that training logs, `scores` all of them, `aligned` takes out the rotation by which a predictor's frame
 differs from the data set's. Except for the median, every score is a ratio of two sums over identities
-(`identity_totals`), which is what `rankpose.statistics` resamples.
+(`identity_totals`), which is what `rankpose.evaluation.statistics` resamples.
 
 Whoever evaluates refuses predictions that are not numbers. Here a NaN makes means, the median and the alignment NaN,
 and counts as beyond every threshold, as wrongly ordered, and as no rank correlation.

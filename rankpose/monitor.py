@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import ConfigError
-from rankpose.evaluation import pose_table
+from rankpose.evaluation.scored import pose_table
 from rankpose.pose import ANGLES
 from rankpose.report.tiles import degrees, head_or_grey
 from rankpose.run.loggers import run_loggers

@@ -30,7 +30,7 @@ from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.evaluate import after_training, leave_reports
-from rankpose.evaluation import pose_table
+from rankpose.evaluation.scored import pose_table
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import by_choice, check_same_task

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from rankpose.compare import wanted_baseline
 from rankpose.configuration import composed
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.runs import HELD_OUT, find_runs
 from rankpose.pose import ANGLES
 from rankpose.report.ablation import as_json, make_ablation, tidy, to_latex, to_markdown, to_page, write_ablation
-from rankpose.runs import HELD_OUT, find_runs
 
 PEOPLE, EACH = 5, 4
 

@@ -23,7 +23,8 @@ from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Reject
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation import (
+from rankpose.evaluation.protocol import Protocol
+from rankpose.evaluation.scored import (
     Evaluation,
     as_json,
     check_distinct,
@@ -38,7 +39,6 @@ from rankpose.evaluation import (
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import geodesic_error
 from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
-from rankpose.protocol import Protocol
 from rankpose.report import evaluation as report
 from rankpose.report.main_table import (
     SCORES,

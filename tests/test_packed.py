@@ -34,8 +34,8 @@ from rankpose.data.packed.reading import CropRule, open_packed
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_photograph
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.protocol import Protocol
 from rankpose.pose import euler_to_rotmat
-from rankpose.protocol import Protocol
 
 SHAPE = np.random.default_rng(0).normal(size=(68, 3)) * [1, 1.2, 0.6]
 """Any rigid set of points will do for a head."""

@@ -14,9 +14,9 @@ from scipy.io import loadmat, savemat
 from rankpose.configuration import composed, plain
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.runs import differing_keys, find_runs
 from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.run import record as run_record
-from rankpose.runs import differing_keys, find_runs
 
 
 def parts_of(root):

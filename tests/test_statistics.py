@@ -7,9 +7,8 @@ import pytest
 import scipy.stats
 import torch
 
-from rankpose import statistics
-from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error, image_scores, scores
-from rankpose.statistics import (
+from rankpose.evaluation import statistics
+from rankpose.evaluation.statistics import (
     Interval,
     bootstrap,
     bootstrap_median,
@@ -18,6 +17,7 @@ from rankpose.statistics import (
     score_differences,
     score_intervals,
 )
+from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error, image_scores, scores
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from rankpose.configuration import composed
+from rankpose.evaluation.runs import find_runs
 from rankpose.pruning import PruneTrial
 from rankpose.run import outcome
 from rankpose.run.keys import assignment
 from rankpose.run.outcome import Outcome, Pruned
-from rankpose.runs import find_runs
 from rankpose.sweeps import Announce, _again
 
 SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "callbacks.progress.refresh_rate=0"]

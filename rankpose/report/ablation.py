@@ -2,7 +2,7 @@
 
 A row is a configuration, a figure the mean over its seeds with their standard deviation (of the sample, n - 1). The
 difference to the baseline is taken between runs of equal seed: each image's error is averaged over the seeds that both
-have, and identities are drawn with replacement (`rankpose.statistics.paired_bootstrap`). Its interval speaks of other
+have, and identities are drawn with replacement (`rankpose.evaluation.statistics.paired_bootstrap`). Its interval speaks of other
 people under the same networks; how training itself scatters is said by the standard deviation, and by how many of the
 seeds agree on the sign.
 """
@@ -19,7 +19,9 @@ import numpy as np
 import pandas as pd
 
 from rankpose.errors import ConfigError
-from rankpose.evaluation import Evaluation, rising
+from rankpose.evaluation.runs import Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
+from rankpose.evaluation.scored import Evaluation, rising
+from rankpose.evaluation.statistics import Difference, paired_bootstrap
 from rankpose.files import write_whole
 from rankpose.metrics import identity_totals, image_scores
 from rankpose.report.main_table import SCORES, Score, images_in_words, p_value, tex
@@ -28,8 +30,6 @@ from rankpose.report.tables import NO_VALUE, as_number
 from rankpose.report.tables import to_markdown as frame_to_markdown
 from rankpose.report.templates import render
 from rankpose.run.directory import shown
-from rankpose.runs import Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
-from rankpose.statistics import Difference, paired_bootstrap
 
 SCHEMA_VERSION = 1
 """Of `comparison.json`; grows when a key changes its meaning or goes."""
@@ -124,7 +124,7 @@ def make_ablation(found: Found, baseline: Mapping[str, str] | None = None) -> Ab
     """Statistics of runs.
 
     Args:
-        found: as `rankpose.runs.find_runs` gives them.
+        found: as `rankpose.evaluation.runs.find_runs` gives them.
         baseline: values of some of the keys that differ, as text. Where they describe one configuration, all are
             compared with it; where they describe several, each with the one that has its other values (`loss=mse`: each
             representation with its own). By default the first configuration.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
-from rankpose.evaluation import Evaluation
+from rankpose.evaluation.scored import Evaluation
 from rankpose.metrics import CURVE_LIMIT_DEG, GAPS_DEG, aligned, alignment, cumulative_share, geodesic_error
 from rankpose.pose import ANGLES
 from rankpose.report.pictures import (

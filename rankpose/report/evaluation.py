@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rankpose.evaluation import Evaluation, Failure, ModelDifference, as_json, check_distinct
+from rankpose.evaluation.scored import Evaluation, Failure, ModelDifference, as_json, check_distinct
 from rankpose.files import write_whole
 from rankpose.report.evaluation_page import alignment_table, evaluation_page, robustness_scores
 from rankpose.report.main_table import (
@@ -44,7 +44,7 @@ def write_evaluation_report(
     Args:
         folder: made where it does not exist; files of the same names are replaced.
         evaluations: of any models, protocols and corruptions, in the order in which they are shown.
-        compared: as `rankpose.evaluation.differences` gives them.
+        compared: as `rankpose.evaluation.scored.differences` gives them.
         title: of the page; by default it says which models under which protocols.
         notes: one paragraph each, plain text.
         config_text: the configuration, shown on the page as it is.

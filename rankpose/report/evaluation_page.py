@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from rankpose.evaluation import Evaluation, Failure, ModelDifference
+from rankpose.evaluation.scored import Evaluation, Failure, ModelDifference
 from rankpose.pose import ANGLES
 from rankpose.report import comparison, tables
 from rankpose.report.main_table import (
@@ -124,7 +124,7 @@ def evaluation_page(
     Args:
         folder: where an image whose path is relative is looked for, after the working directory.
         evaluations: of any models, protocols and corruptions, none twice.
-        compared: as `rankpose.evaluation.differences` gives them.
+        compared: as `rankpose.evaluation.scored.differences` gives them.
         papers: as `main_table.published_figures` gives them.
         title: what was tested.
         notes: one paragraph each, plain text.

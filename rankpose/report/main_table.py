@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from rankpose.evaluation import Evaluation, ModelDifference, rising
+from rankpose.evaluation.scored import Evaluation, ModelDifference, rising
 from rankpose.metrics import THRESHOLDS_DEG
 from rankpose.pose import ANGLES
 from rankpose.report.tables import MINUS, NO_VALUE, format_number

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import wandb
 
-from rankpose.evaluation import Evaluation, ModelDifference
+from rankpose.evaluation.scored import Evaluation, ModelDifference
 from rankpose.report import comparison
 from rankpose.report.evaluation_page import WORST, robustness_scores, worst_rows
 from rankpose.report.main_table import SCORES, differences_table
@@ -30,7 +30,7 @@ def log_evaluation(
     Args:
         run: a W&B run; of a `WandbLogger`, its `experiment`.
         evaluations: of any models, protocols and corruptions.
-        compared: as `rankpose.evaluation.differences` gives them.
+        compared: as `rankpose.evaluation.scored.differences` gives them.
         worst: how many images with pictures for each protocol.
     """
     numbers = {model: number for number, model in enumerate(dict.fromkeys(one.model for one in evaluations))}

@@ -25,7 +25,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from rankpose.errors import ConfigError
-from rankpose.evaluation import evaluation_of
+from rankpose.evaluation.scored import evaluation_of
 from rankpose.files import write_whole
 from rankpose.report.to_wandb import log_evaluation
 from rankpose.run.job import MAIN, Job
@@ -259,7 +259,7 @@ def log_results(
 
     Args:
         loggers: of the trainer.
-        predictions: of the test, as `rankpose.evaluation.pose_table` gives it.
+        predictions: of the test, as `rankpose.evaluation.scored.pose_table` gives it.
         scores: by key as they are logged, of the test and of the checkpoint's validation.
         checkpoint: the best.
         config: the run's.

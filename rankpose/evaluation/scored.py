@@ -22,10 +22,10 @@ from rankpose.data.crop import outline
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records, Reject
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.protocol import Protocol
+from rankpose.evaluation.statistics import Difference, Interval, score_differences, score_intervals
 from rankpose.metrics import aligned, alignment, angle_error, evaluation_scores, geodesic_error
 from rankpose.pose import ANGLES
-from rankpose.protocol import Protocol
-from rankpose.statistics import Difference, Interval, score_differences, score_intervals
 
 SCHEMA_VERSION = 1
 """Of `as_json`; grows when a key changes its meaning or goes."""

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation import Evaluation
+from rankpose.evaluation.scored import Evaluation
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome

@@ -1,0 +1,1 @@
+"""What is a model worth? Protocols, scores with intervals, and many runs over seeds."""
