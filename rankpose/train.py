@@ -35,7 +35,7 @@ from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import by_choice, check_same_task
 from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
-from rankpose.results import leave_results
+from rankpose.report.results import leave_results
 from rankpose.run import directory as run_directory
 from rankpose.run import record as run_record
 from rankpose.run.curves import gather_curves, lowest
