@@ -27,7 +27,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose import hydra_plugin
-from rankpose.callbacks import SIGNALS, TRY_AGAIN, Stopped
+from rankpose.callbacks.survival import SIGNALS, TRY_AGAIN, Stopped
 from rankpose.configuration import output_dir, told
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
@@ -175,7 +175,7 @@ class Announce(Callback):
 
 def _end(number: int, frame: FrameType | None) -> None:
     if frame is None:
-        return  # `rankpose.callbacks.KeepLast` calls, to say that it ends the run itself
+        return  # `rankpose.callbacks.survival.KeepLast` calls, to say that it ends the run itself
     if number == signal.SIGINT:
         signal.signal(number, signal.SIG_DFL)
     Announce.stopped = True

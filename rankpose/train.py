@@ -12,8 +12,8 @@ from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, Progres
 from torch import Tensor
 
 from rankpose import grids, ray_launcher, sweeps
-from rankpose.averaging import MovingAverage
-from rankpose.callbacks import stoppable
+from rankpose.callbacks.averaging import MovingAverage
+from rankpose.callbacks.survival import stoppable
 from rankpose.configuration import (
     build,
     check_own_keys,

@@ -22,7 +22,7 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 
 from rankpose import configuration
-from rankpose.averaging import MovingAverage
+from rankpose.callbacks.averaging import MovingAverage
 from rankpose.configuration import build, plain
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR

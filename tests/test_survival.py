@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from rankpose.callbacks import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
+from rankpose.callbacks.survival import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import IdentitySampler
 from rankpose.errors import CheckpointError, ConfigError, LoaderError, TrainingError

@@ -22,9 +22,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from rankpose.callbacks.pruning import PruneTrial
 from rankpose.configuration import composed
 from rankpose.evaluation.runs import find_runs
-from rankpose.pruning import PruneTrial
 from rankpose.run import outcome
 from rankpose.run.keys import assignment
 from rankpose.run.outcome import Outcome, Pruned

@@ -22,7 +22,8 @@ import yaml
 from commands import metrics, succeed, train
 from torch import nn
 
-from rankpose import monitor, workspace
+from rankpose import workspace
+from rankpose.callbacks import monitor
 from rankpose.errors import ConfigError
 from rankpose.run import loggers
 from rankpose.run.job import Job
