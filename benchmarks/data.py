@@ -32,7 +32,7 @@ from torchvision import transforms
 
 from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
-from rankpose.configuration import build
+from rankpose.command.configuration import build
 from rankpose.data import pool
 from rankpose.data.crop import View, crop_matrix, outline, read_image
 from rankpose.data.datamodule import PoseDataModule

@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.data import training_data
 from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
-from rankpose.configuration import quiet_libraries
+from rankpose.command.configuration import quiet_libraries
 from rankpose.data import pool
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.packed.writing import prepare

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
-from rankpose.configuration import at_home, build, check_own_keys, entry_point, quiet_libraries, texts_of, told
+from rankpose.command.configuration import at_home, build, check_own_keys, entry_point, quiet_libraries, texts_of, told
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop

@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from rankpose.configuration import entry_point, quiet_libraries
+from rankpose.command.configuration import entry_point, quiet_libraries
 from rankpose.errors import CheckpointError, ConfigError, one_line_errors
 from rankpose.files import write_whole
 from rankpose.models import PoseNet

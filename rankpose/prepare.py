@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from rankpose.configuration import build, check_own_keys, entry_point
+from rankpose.command.configuration import build, check_own_keys, entry_point
 from rankpose.data.packed.writing import prepare
 from rankpose.errors import one_line_errors
 from rankpose.run.directory import shown

@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose import hydra_plugin
 from rankpose.callbacks.survival import SIGNALS, TRY_AGAIN, Stopped
-from rankpose.configuration import output_dir, told
+from rankpose.command.configuration import output_dir, told
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
 from rankpose.files import write_whole

@@ -14,7 +14,7 @@ from torch import Tensor
 from rankpose import grids, ray_launcher, sweeps
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.callbacks.survival import stoppable
-from rankpose.configuration import (
+from rankpose.command.configuration import (
     build,
     check_own_keys,
     checked,
@@ -25,7 +25,8 @@ from rankpose.configuration import (
     refusals,
     told,
 )
-from rankpose.contradictions import check, check_batches
+from rankpose.command.contradictions import check, check_batches
+from rankpose.command.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
@@ -34,7 +35,6 @@ from rankpose.evaluation.scored import pose_table
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import by_choice, check_same_task
-from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.report.results import leave_results
 from rankpose.run import directory as run_directory
 from rankpose.run import record as run_record

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from rankpose.configuration import build
+from rankpose.command.configuration import build
 from rankpose.data.crop import read_image
 from rankpose.data.readers import biwi
 from rankpose.data.readers.biwi import (

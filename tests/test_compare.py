@@ -10,8 +10,8 @@ import pytest
 from commands import run, succeed
 from omegaconf import OmegaConf
 
+from rankpose.command.configuration import composed
 from rankpose.compare import wanted_baseline
-from rankpose.configuration import composed
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.runs import HELD_OUT, find_runs
 from rankpose.pose import ANGLES

@@ -17,8 +17,8 @@ from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
 from rankpose import evaluate, export, prepare, sweeps, train
-from rankpose.command_help import WIDTH, choices, groups_of, meaning
-from rankpose.configuration import build, plain
+from rankpose.command.configuration import build, plain
+from rankpose.command.help import WIDTH, choices, groups_of, meaning
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.losses import BalancedRankMSE, RankMSE

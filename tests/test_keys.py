@@ -11,12 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rankpose.command_help import choices, groups_of
-from rankpose.configuration import at_home, build, composed, explained, plain, texts_of
+from rankpose.command.configuration import at_home, build, composed, explained, plain, texts_of
+from rankpose.command.help import choices, groups_of
+from rankpose.command.repeat import own_overrides
 from rankpose.errors import ConfigError
 from rankpose.evaluate import several
 from rankpose.files import CONFIG_DIR
-from rankpose.repeat import own_overrides
 from rankpose.run.directory import changes_on_resume, shown
 from rankpose.run.job import Job
 from rankpose.run.keys import (

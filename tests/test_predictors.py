@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from onnx import TensorProto, helper
 from scipy.spatial.transform import Rotation
 
-from rankpose.configuration import build
+from rankpose.command.configuration import build
 from rankpose.data.crop import outline, read_image
 from rankpose.data.crop_rules import CROP_RULES, BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000

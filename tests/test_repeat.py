@@ -11,11 +11,11 @@ from commands import metrics, run
 from omegaconf import OmegaConf
 from scipy.io import loadmat, savemat
 
-from rankpose.configuration import composed, plain
+from rankpose.command.configuration import composed, plain
+from rankpose.command.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.runs import differing_keys, find_runs
-from rankpose.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.run import record as run_record
 
 

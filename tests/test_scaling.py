@@ -21,9 +21,9 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import nn
 
-from rankpose import configuration
 from rankpose.callbacks.averaging import MovingAverage
-from rankpose.configuration import build, plain
+from rankpose.command import configuration
+from rankpose.command.configuration import build, plain
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import pose_scores

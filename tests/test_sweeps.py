@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from rankpose.callbacks.pruning import PruneTrial
-from rankpose.configuration import composed
+from rankpose.command.configuration import composed
 from rankpose.evaluation.runs import find_runs
 from rankpose.run import outcome
 from rankpose.run.keys import assignment

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from rankpose.configuration import told
+from rankpose.command.configuration import told
 from rankpose.run.keys import Kind, kind_of
 
 MAIN = ("experiment", "data", "backbone", "representation", "loss")

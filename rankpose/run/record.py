@@ -1,7 +1,7 @@
 """What does it take to repeat a run? `run.json`: how it was called, with which code, on which data, and how it ended.
 
 Written when training starts, so that a run that is killed has it too, and again when it ends. `config.yaml` beside it
-is the whole configuration; `rankpose.repeat` reads both. Nothing in it names a machine or a user.
+is the whole configuration; `rankpose.command.repeat` reads both. Nothing in it names a machine or a user.
 
     schema_version   grows when a key changes its meaning
     command          as typed, `overrides` the same as a list, those of a repeated run included

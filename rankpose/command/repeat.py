@@ -13,7 +13,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose.configuration import composed, plain, texts_of
+from rankpose.command.configuration import composed, plain, texts_of
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.run import record as run_record

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from rankpose.command_help import choice_page, choices, groups_of, key_page
+from rankpose.command.help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
 from rankpose.run.keys import from_home, literal, quoted, typed
