@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
-from rankpose import grids, ray_launcher, sweeps
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.callbacks.survival import stoppable
 from rankpose.command.configuration import (
@@ -43,6 +42,8 @@ from rankpose.run.job import current_job
 from rankpose.run.keys import literal
 from rankpose.run.loggers import log_configuration, log_results, one_wandb_run
 from rankpose.run.outcome import Pruned
+from rankpose.sweep import grids, ray_launcher
+from rankpose.sweep import runs as sweeps
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)

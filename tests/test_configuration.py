@@ -16,12 +16,13 @@ import torch
 from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
-from rankpose import evaluate, export, prepare, sweeps, train
+from rankpose import evaluate, export, prepare, train
 from rankpose.command.configuration import build, plain
 from rankpose.command.help import WIDTH, choices, groups_of, meaning
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.losses import BalancedRankMSE, RankMSE
+from rankpose.sweep import runs as sweeps
 
 CONF = Path(CONFIG_DIR)
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "prepare": prepare.main, "export": export.main}

@@ -7,9 +7,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 
-from rankpose import grids
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
+from rankpose.sweep import grids
 
 PARTS = {"core": [{"loss": "mse,rank_mse"}], "noise": [{"loss": "mse"}, {"loss": "rank_mse", "loss.weight": "1,30"}]}
 

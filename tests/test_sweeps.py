@@ -28,7 +28,7 @@ from rankpose.evaluation.runs import find_runs
 from rankpose.run import outcome
 from rankpose.run.keys import assignment
 from rankpose.run.outcome import Outcome, Pruned
-from rankpose.sweeps import Announce, _again
+from rankpose.sweep.runs import Announce, _again
 
 SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "callbacks.progress.refresh_rate=0"]
 ONE_FAILS = ["loss=mse,rank_mse", "data.images_per_identity=1"]

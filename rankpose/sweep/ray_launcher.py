@@ -16,11 +16,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose import hydra_plugin
 from rankpose.errors import ConfigError
 from rankpose.files import write_whole
 from rankpose.run import outcome
 from rankpose.run.outcome import Outcome
+from rankpose.sweep import hydra_plugin
 
 
 class RayLauncher(Launcher):

@@ -17,8 +17,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from rankpose import hydra_plugin
 from rankpose.errors import ConfigError
+from rankpose.sweep import hydra_plugin
 
 Grid = Mapping[str, str | float]
 """Keys to values as on a command line: `loss` to `mse,rank_mse`."""

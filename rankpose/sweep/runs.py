@@ -26,17 +26,17 @@ from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from rankpose import hydra_plugin
 from rankpose.callbacks.survival import SIGNALS, TRY_AGAIN, Stopped
 from rankpose.command.configuration import output_dir, told
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
 from rankpose.files import write_whole
-from rankpose.grids import GridSweeper
 from rankpose.run import outcome
 from rankpose.run.directory import shown
 from rankpose.run.keys import assignment, literal
 from rankpose.run.outcome import FAILURE, Outcome
+from rankpose.sweep import hydra_plugin
+from rankpose.sweep.grids import GridSweeper
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Many runs: what is around them, and what starts them."""
