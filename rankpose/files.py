@@ -1,7 +1,11 @@
-"""Where the configuration lies, and files that are whole or not there."""
+"""Where the configuration lies, files that are whole or not there, and how YAML is read."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
@@ -17,3 +21,25 @@ def write_whole(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but for numbers: `1e-3` is one, as YAML 1.2 and Hydra's files have it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The plain content of a YAML file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no YAML; the message is one line.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error

@@ -17,6 +17,7 @@ from rankpose.command.configuration import (
     build,
     check_own_keys,
     checked,
+    current_job,
     entry_point,
     plain,
     precision_told,
@@ -35,12 +36,12 @@ from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import by_choice, check_same_task
 from rankpose.report.results import leave_results
+from rankpose.report.to_wandb import log_results
 from rankpose.run import directory as run_directory
 from rankpose.run import record as run_record
 from rankpose.run.curves import gather_curves, lowest
-from rankpose.run.job import current_job
 from rankpose.run.keys import literal
-from rankpose.run.loggers import log_configuration, log_results, one_wandb_run
+from rankpose.run.loggers import log_configuration, one_wandb_run
 from rankpose.run.outcome import Pruned
 from rankpose.sweep import grids, ray_launcher
 from rankpose.sweep import runs as sweeps

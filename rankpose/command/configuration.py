@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -30,6 +31,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rankpose.command.help import choice_page, choices, groups_of, key_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
+from rankpose.run.job import Job
 from rankpose.run.keys import from_home, literal, quoted, typed
 
 
@@ -79,6 +81,20 @@ def told(hydra: Any) -> list[str]:
     """The overrides of Hydra's own part as they were typed, references and all."""
     overrides: Any = OmegaConf.to_container(hydra.overrides.task)
     return list(overrides)
+
+
+def current_job() -> Job:
+    """The run that Hydra has started in this process; an empty `Job` outside of Hydra."""
+    if not HydraConfig.initialized():
+        return Job()
+    hydra = HydraConfig.get()
+    groups = {
+        group: choice
+        for group, choice in hydra.runtime.choices.items()
+        if choice is not None and not group.startswith("hydra/")
+    }
+    sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+    return Job(groups, tuple(told(hydra)), sweep)
 
 
 def texts_of(argument: str) -> list[str]:

@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.scored import Evaluation
+from rankpose.files import read_yaml
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
@@ -234,8 +232,8 @@ def _read(folder: Path) -> Run | Failure:
 
 def _config(folder: Path) -> dict[str, Value]:
     try:
-        content = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    except (YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
+        content = read_yaml(folder / "config.yaml")
+    except (OSError, ValueError) as error:
         raise DatasetError(f"config.yaml cannot be read: {_one_line(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import CheckpointError, ConfigError
-from rankpose.files import CONFIG_DIR
+from rankpose.files import CONFIG_DIR, read_yaml
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Representation
 
@@ -77,7 +76,9 @@ def by_choice(group: str, part: Mapping[str, Any]) -> dict[str, Any]:
     # by the name alone: modules move
     name = str(part["_target_"]).rpartition(".")[2]
     for path in sorted(Path(CONFIG_DIR, group).glob("*.yaml")):
-        if _read(path).get("_target_", "").rpartition(".")[2] == name and str(part["_target_"]).startswith("rankpose."):
+        if read_yaml(path).get("_target_", "").rpartition(".")[2] == name and str(part["_target_"]).startswith(
+            "rankpose."
+        ):
             return {"choice": path.stem, **kept}
     return dict(part)
 
@@ -90,7 +91,7 @@ def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callab
         path = Path(CONFIG_DIR, "representation", f"{choice}.yaml")
         if not path.is_file():
             raise CheckpointError(f"checkpoint={checkpoint}: this version has no representation={choice}.")
-        target = _read(path)["_target_"]
+        target = read_yaml(path)["_target_"]
     module, _, name = str(target).rpartition(".")
     settings.pop("_partial_", None)
     try:
@@ -99,11 +100,6 @@ def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callab
         raise CheckpointError(
             f"checkpoint={checkpoint}: its representation, {target}, cannot be found here."
         ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
 
 
 def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:

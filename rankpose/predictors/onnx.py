@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from rankpose.errors import CheckpointError, ConfigError
+from rankpose.files import read_yaml
 from rankpose.pose import PoseOutput
 from rankpose.predictors.description import OnnxDescription, parse_description
 
@@ -46,8 +46,8 @@ def onnx_predictor(description: str | Path | Mapping[str, Any]) -> "OnnxPredicto
     if not path.is_file():
         raise ConfigError(f"predictor.description={path}: no such file; it is a YAML file that describes the model.")
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except Exception as error:  # PyYAML and OmegaConf answer a broken file with whatever their parsers meet
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({_first_line(error)}).") from error
     with _named(str(path)):
         return OnnxPredictor(parse_description(content, path.parent), str(path))

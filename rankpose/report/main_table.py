@@ -11,9 +11,9 @@ from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from rankpose.evaluation.scored import Evaluation, ModelDifference, rising
+from rankpose.files import read_yaml
 from rankpose.metrics import THRESHOLDS_DEG
 from rankpose.pose import ANGLES
 from rankpose.report.tables import MINUS, NO_VALUE, format_number
@@ -116,9 +116,7 @@ class MainTable:
 
 def published_figures() -> dict[str, list[Published]]:
     """What papers report, by protocol, from `published.yaml`."""
-    content = OmegaConf.to_container(OmegaConf.load(PUBLISHED))
-    assert isinstance(content, dict)
-    return {str(protocol): [Published(**row) for row in rows] for protocol, rows in content.items()}
+    return {str(protocol): [Published(**row) for row in rows] for protocol, rows in read_yaml(PUBLISHED).items()}
 
 
 def main_table(evaluations: Sequence[Evaluation], papers: Mapping[str, Sequence[Published]]) -> MainTable:

@@ -1,18 +1,24 @@
 """What does W&B get of an evaluation? The tables and pictures of the page, where runs are compared."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import wandb
+from pytorch_lightning.loggers import Logger
 
-from rankpose.evaluation.scored import Evaluation, ModelDifference
+from rankpose.evaluation.scored import Evaluation, ModelDifference, evaluation_of
 from rankpose.report import comparison
 from rankpose.report.evaluation_page import WORST, robustness_scores, worst_rows
 from rankpose.report.main_table import SCORES, differences_table
 from rankpose.report.robustness import robustness_curves
 from rankpose.report.tiles import degrees, head_or_grey
+from rankpose.run.loggers import HELD_OUT, configuration_digest, how_to_view, run_loggers
+
+log = logging.getLogger(__name__)
 
 TILE = 160
 """Pixels of a picture in a table."""
@@ -83,3 +89,44 @@ def _heads(group: Sequence[Evaluation], rows: Sequence[dict[Any, Any]]) -> wandb
     """One image with the axes of every model, side by side."""
     errors = ", ".join(f"{one.model} {degrees(row['geodesic'])}°" for one, row in zip(group, rows, strict=True))
     return wandb.Image(np.hstack([head_or_grey(row, TILE) for row in rows]), caption=f"{rows[0]['name']}: {errors}")
+
+
+def log_results(
+    loggers: Sequence[Logger],
+    predictions: pd.DataFrame,
+    scores: Mapping[str, float],
+    checkpoint: Path,
+    config: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> None:
+    """Sends what a run ends with: its best checkpoint, and the tables, pictures and figures of its test.
+
+    Args:
+        loggers: of the trainer.
+        predictions: of the test, as `rankpose.evaluation.scored.pose_table` gives it.
+        scores: by key as they are logged, of the test and of the checkpoint's validation.
+        checkpoint: the best.
+        config: the run's.
+        record: what it takes to repeat the run, as `rankpose.run.record` writes it.
+    """
+    metadata: dict[str, Any] = {key: float(value) for key, value in scores.items()}
+    metadata |= {"config_sha256": configuration_digest(config), "data_sha256": record["data"]["digest"]}
+    metadata |= {"commit": record["rankpose"]["commit"], "config": dict(config)}
+    for logger in run_loggers(loggers):
+        if logger.checkpoint:
+            logger.attempt(lambda run: _send_checkpoint(run, checkpoint, metadata))
+        logger.attempt(lambda run: log_evaluation(run, [_held_out(predictions)]))
+        logger.attempt(lambda run: log.info("%s", how_to_view(run)))
+
+
+def _held_out(predictions: pd.DataFrame) -> Any:
+    protocol, model = HELD_OUT
+    title = "People of the data set who were not seen in training"
+    return evaluation_of(predictions, model=model, about="", protocol=protocol, title=title, expected=None)
+
+
+def _send_checkpoint(run: Any, checkpoint: Path, metadata: Mapping[str, Any]) -> None:
+    artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model", metadata=dict(metadata))
+    # neither copied into W&B's staging folder nor into its cache: a checkpoint is large and stays where it is
+    artifact.add_file(str(checkpoint.resolve()), name=checkpoint.name, policy="immutable", skip_cache=True)
+    run.log_artifact(artifact, aliases=["best", "latest"])

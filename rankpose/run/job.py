@@ -8,11 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
-from rankpose.command.configuration import told
+from rankpose.files import read_yaml
 from rankpose.run.keys import Kind, kind_of
 
 MAIN = ("experiment", "data", "backbone", "representation", "loss")
@@ -59,30 +55,13 @@ class Job:
         return f"{self.variant} seed={seed}".strip()
 
 
-def current_job() -> Job:
-    """The run that Hydra has started in this process; an empty `Job` outside of Hydra."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    if not HydraConfig.initialized():
-        return Job()
-    hydra = HydraConfig.get()
-    groups = {
-        group: choice
-        for group, choice in hydra.runtime.choices.items()
-        if choice is not None and not group.startswith("hydra/")
-    }
-    sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
-    return Job(groups, tuple(told(hydra)), sweep)
-
-
 def _common(sweep: Path) -> set[str]:
     """Overrides that all runs of a sweep have alike, where the sweep's folder can be seen from here."""
     try:
-        hydra = OmegaConf.load(sweep / "multirun.yaml").hydra
-        params = OmegaConf.select(hydra, "sweeper.params") or {}
-        return {*told(hydra), *(f"{key}={value}" for key, value in params.items())}
-    except (OSError, YAMLError, OmegaConfBaseException):
+        hydra = read_yaml(sweep / "multirun.yaml")["hydra"]
+        params = hydra["sweeper"].get("params") or {}
+        return {*hydra["overrides"]["task"], *(f"{key}={value}" for key, value in params.items())}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()  # other sweepers than Hydra's own write no such file
 
 

@@ -18,16 +18,13 @@ from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
-import pandas as pd
 import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from rankpose.errors import ConfigError
-from rankpose.evaluation.scored import evaluation_of
 from rankpose.files import write_whole
-from rankpose.report.to_wandb import log_evaluation
 from rankpose.run.job import MAIN, Job
 from rankpose.run.keys import Kind, flat, kind_of
 
@@ -247,52 +244,11 @@ def _define_summaries(run: Any) -> None:
         run.define_metric(key, step_metric="trainer/global_step", step_sync=True, summary=f"{kept},last")
 
 
-def log_results(
-    loggers: Sequence[Logger],
-    predictions: pd.DataFrame,
-    scores: Mapping[str, float],
-    checkpoint: Path,
-    config: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> None:
-    """Sends what a run ends with: its best checkpoint, and the tables, pictures and figures of its test.
-
-    Args:
-        loggers: of the trainer.
-        predictions: of the test, as `rankpose.evaluation.scored.pose_table` gives it.
-        scores: by key as they are logged, of the test and of the checkpoint's validation.
-        checkpoint: the best.
-        config: the run's.
-        record: what it takes to repeat the run, as `rankpose.run.record` writes it.
-    """
-    metadata: dict[str, Any] = {key: float(value) for key, value in scores.items()}
-    metadata |= {"config_sha256": configuration_digest(config), "data_sha256": record["data"]["digest"]}
-    metadata |= {"commit": record["rankpose"]["commit"], "config": dict(config)}
-    for logger in run_loggers(loggers):
-        if logger.checkpoint:
-            logger.attempt(lambda run: _send_checkpoint(run, checkpoint, metadata))
-        logger.attempt(lambda run: log_evaluation(run, [_held_out(predictions)]))
-        logger.attempt(lambda run: log.info("%s", how_to_view(run)))
-
-
 def configuration_digest(config: Mapping[str, Any]) -> str:
     """SHA-256 of a configuration without the keys that say where a run lies, on which machine, and how it is shown."""
     where = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE)
     what = {key: value for key, value in flat(config) if kind_of(key) not in where}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _held_out(predictions: pd.DataFrame) -> Any:
-    protocol, model = HELD_OUT
-    title = "People of the data set who were not seen in training"
-    return evaluation_of(predictions, model=model, about="", protocol=protocol, title=title, expected=None)
-
-
-def _send_checkpoint(run: Any, checkpoint: Path, metadata: Mapping[str, Any]) -> None:
-    artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model", metadata=dict(metadata))
-    # neither copied into W&B's staging folder nor into its cache: a checkpoint is large and stays where it is
-    artifact.add_file(str(checkpoint.resolve()), name=checkpoint.name, policy="immutable", skip_cache=True)
-    run.log_artifact(artifact, aliases=["best", "latest"])
 
 
 def _first_line(error: BaseException) -> str:

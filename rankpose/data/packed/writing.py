@@ -1,4 +1,4 @@
-"""How a data set becomes one packed file (`rankpose.data.packed.reading`): in shards, in parallel, and whole or not at all.
+"""How a data set becomes one packed file (`rankpose.data.packed.reading`): in shards, in parallel, whole or not at all.
 
 Shards lie in `FILE.parts` until the file is whole; a run that was killed goes on with those that are missing. The file
 appears under its name by a rename.

@@ -34,7 +34,9 @@ LAYOUT = Layout(NAME, identity_of, partial(read_annotated, points="pt3d_68"))
 
 
 def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool = False) -> Records:
-    """Reads AFLW2000-3D's folder, through its index (`rankpose.data.readers.index`); every image is an identity of its own.
+    """Reads AFLW2000-3D's folder, through its index (`rankpose.data.readers.index`).
+
+    Every image is an identity of its own.
 
     Args:
         root: the folder that holds the images.

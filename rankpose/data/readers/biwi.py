@@ -21,9 +21,9 @@ Labels
     reads the same rotation in the opposite order; `pose_to_pyr` and `pyr_to_pose` lead from one to the other. Mean
     errors in the two orders differ: its published figures for BIWI+ are errors of `pyr`.
 Boxes
-    The set has none. They come from a file (`rankpose.data.readers.boxes`), from a detector (`rankpose.data.readers.detect`), or from
-    the head's centre projected into the colour image with a box of fixed metric size around it: every frame gets one,
-    and nothing is needed.
+    The set has none. They come from a file (`rankpose.data.readers.boxes`), from a detector
+    (`rankpose.data.readers.detect`), or from the head's centre projected into the colour image with a box of fixed
+    metric size around it: every frame gets one, and nothing is needed.
 People
     A person is an identity. Four were recorded twice (`PERSONS`), so whoever splits by recording tests on people that
     were trained on.
