@@ -1,304 +1,43 @@
 """Tests models under named protocols: `python -m rankpose.evaluate checkpoint=A,B protocol=aflw2000,biwi_fsanet`."""
 
-import logging
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
-import pytorch_lightning as pl
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, arange, distributed, from_numpy, nn
-from torch.utils.data import DataLoader
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose.command.configuration import at_home, build, check_own_keys, entry_point, quiet_libraries, texts_of, told
-from rankpose.data.batches import Batch, TestCrops, every_image
-from rankpose.data.corruption import Corruption
-from rankpose.data.crop_rules import CropRule, RankPoseCrop
-from rankpose.data.record import Records
-from rankpose.errors import ConfigError, RankPoseError, one_line_errors, user_error
-from rankpose.evaluation.protocol import Protocol
-from rankpose.evaluation.scored import (
-    Evaluation,
-    Failure,
-    ModelDifference,
-    check_folder_name,
-    differences,
-    distinct_names,
-    evaluate,
-    suspicions,
+from rankpose.command.configuration import check_own_keys, entry_point, quiet_libraries, texts_of
+from rankpose.command.testing import (
+    SEVERAL,
+    check_place,
+    default_place,
+    noting,
+    report,
+    send,
+    tell,
+    tests_of,
 )
-from rankpose.files import CONFIG_DIR
-from rankpose.models.checkpoint import checkpoint_file
-from rankpose.predictors import Predictor, TablePredictor
-from rankpose.report.evaluation import write_evaluation_report
-from rankpose.run.directory import shown
-from rankpose.run.keys import assignment, flat, literal
-from rankpose.task import PoseTest
-
-log = logging.getLogger(__name__)
-
-SEVERAL = ("checkpoint", "predictor", "protocol", "name")
-"""Keys that take more than one value, separated by commas."""
+from rankpose.data.record import Records
+from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation.scored import Evaluation, Failure
+from rankpose.predictors import TablePredictor
+from rankpose.run.keys import assignment, quoted
 
 
-class TestData(pl.LightningDataModule):
-    """Every image once, shared between the trainer's processes."""
+def with_several(arguments: Sequence[str]) -> list[str]:
+    """The command line with one value of each key that may have several, which Hydra would take for a sweep.
 
-    __test__ = False  # no test, whatever pytest thinks
-
-    def __init__(self, crops: TestCrops, batch_size: int, num_workers: int | None) -> None:
-        super().__init__()
-        self.crops, self.batch_size, self.num_workers = crops, batch_size, num_workers
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        assert self.trainer is not None
-        rank, processes = self.trainer.global_rank, self.trainer.world_size
-        return every_image(self.crops, self.batch_size, self.num_workers, rank, processes)
-
-
-def predict(
-    config: DictConfig,
-    predictor: "Predictor | TablePredictor",
-    records: Records,
-    protocol: Protocol,
-    corruption: Corruption | None,
-) -> tuple[Tensor, Tensor] | None:
-    """Which of the records were tested, (N,), and their poses, (N, 3) degrees; None in a test's other processes."""
-    if isinstance(predictor, TablePredictor):
-        if corruption is not None:
-            raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
-        return arange(len(records)), predictor.predict(records)
-    assert isinstance(predictor, nn.Module)
-    crops = TestCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
-    test = PoseTest(predictor)
-    trainer: pl.Trainer = build(config.trainer)
-    trainer.test(test, datamodule=TestData(crops, config.batch_size, config.num_workers), verbose=False)
-    return test.tested() if trainer.is_global_zero else None
-
-
-def place_of(config: DictConfig, choice: str) -> str | None:
-    """The file that a model is, where it is one."""
-    place = config.checkpoint if choice == "checkpoint" else None
-    place = place or config.predictor.get("table") or config.predictor.get("description")
-    return place if isinstance(place, str) else None
-
-
-def path_of(config: DictConfig, choice: str) -> tuple[str, tuple[str, ...]]:
-    """What a model would be called alone, by its run's folder or its file, and its path: see `distinct_names`."""
-    place = place_of(config, choice)
-    if place is None:
-        return choice, (choice,)
-    # not through links, whose names the user chose
-    path = Path(os.path.abspath(place)).with_suffix("")  # noqa: PTH100
-    if path.parent.name != "checkpoints":
-        return path.name, path.parts
-    return path.parent.parent.name, (*path.parent.parent.parts, path.name)
-
-
-@dataclass(frozen=True)
-class Test:
-    """One model under one protocol."""
-
-    __test__ = False  # no test, whatever pytest thinks
-
-    config: DictConfig
-    choice: str
-    """Of predictor."""
-    model: str
-    """What it is called in tables."""
-    protocol: Protocol
-    predictor: "Predictor | TablePredictor"
-
-    def __str__(self) -> str:
-        return f"{self.model} under {self.protocol.name}"
-
-    @property
-    def about(self) -> str:
-        """Where the model comes from, and what it sees where the protocol does not say otherwise."""
-        place = place_of(self.config, self.choice)
-        about = f"predictor {self.choice}" if place is None else place
-        if self.choice == "checkpoint":
-            about = f"checkpoint {shown(Path(self.config.checkpoint))}"
-        if isinstance(self.predictor, TablePredictor):
-            return about
-        return f"{about}, {self.predictor.size} pixels, its own crop {self.predictor.crop}"
-
-    def evaluations(self, records: Records) -> list[Evaluation]:
-        """On clean images, then on corrupted ones where the protocol asks for them."""
-        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
-        crop: CropRule = self.protocol.crop or own
-        found = []
-        for corruption in self.protocol.corruptions():
-            tested = predict(self.config, self.predictor, records, self.protocol, corruption)
-            if tested is None:
-                continue
-            rows, prediction = tested
-            kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
-            doubts = []
-            if corruption is None:
-                target = from_numpy(records.pose)[rows]
-                doubts = [f"{self.model}: {doubt}." for doubt in suspicions(prediction, target, self.predictor.keys)]
-            known = evaluate(
-                prediction,
-                records,
-                self.protocol,
-                crop,
-                model=self.model,
-                about=self.about,
-                corruption=kind,
-                strength=strength,
-                rows=rows,
-                remarks=doubts,
-            )
-            log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
-            for doubt in doubts:
-                log.warning("%s", doubt)
-            found.append(known)
-        return found
-
-
-def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Test:
-    """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
-    if choice == "checkpoint" and config.checkpoint is None:
-        raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
-    protocol: Protocol = replace(build(config.protocol), changes=tuple(changes))
-    protocol.corruptions()
-    check_folder_name("protocol.name", protocol.name)
-    check_folder_name("name", model)
-    return Test(config, choice, model, protocol, build(config.predictor))
-
-
-def changes_of(config: DictConfig, choice: str) -> list[str]:
-    """`KEY=VALUE` of what a protocol's configuration has otherwise than the file of this choice.
-
-    Where the whole set is not the choice's any more, `expected` is taken out of the configuration.
-    """
-    whole, own = (plain_values(one.protocol) for one in (hydra.compose("evaluate", [f"protocol={choice}"]), config))
-    if own["name"] != whole["name"] and Path(CONFIG_DIR, "protocol", f"{own['name']}.yaml").is_file():
-        raise ConfigError(f"protocol.name={own['name']}: is the name of another protocol; give this one its own.")
-    changed = [
-        key
-        for key in dict.fromkeys([*whole, *own])
-        if key not in _NOT_WHAT_A_PROTOCOL_IS and not _same(whole.get(key), own.get(key))
-    ]
-    if "expected" not in changed and any(key.startswith(("reader.", "max_angle")) for key in changed):
-        config.protocol.expected = None
-    return [f"{key}={own.get(key)}" for key in changed]
-
-
-def plain_values(protocol: DictConfig) -> dict[str, Any]:
-    content = OmegaConf.to_container(protocol)
-    assert isinstance(content, dict)
-    return dict(flat(content))
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values of a key are alike; in which folder a file lies makes no difference."""
-    return one == other or (isinstance(one, str) and isinstance(other, str) and Path(one).name == Path(other).name)
-
-
-_NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
-
-
-@dataclass(frozen=True)
-class AfterTraining:
-    """A protocol that a run is tested under once it is trained; its data are read before."""
-
-    config: DictConfig
-    protocol: Protocol
-    records: Records
-
-    def leave_report(self, checkpoint: Path) -> None:
-        """What `python -m rankpose.evaluate checkpoint=CHECKPOINT protocol=NAME` does."""
-        config = self.config.copy()
-        config.checkpoint = literal(str(checkpoint))
-        (model,) = distinct_names([path_of(config, "checkpoint")])
-        test = make_test(config, "checkpoint", model)
-        report([test], test.evaluations(self.records), _default_place([test]))
-
-
-def after_training(
-    protocols: Sequence[str], roots: Mapping[str, str], num_workers: int | None, crop: CropRule
-) -> list[AfterTraining]:
-    """Reads the data of protocols, so that what is missing is told before hours of training.
-
-    Args:
-        protocols: choices of `protocol`.
-        roots: where data sets lie, as the configuration's `roots`.
-        num_workers: loader processes.
-        crop: what the network is to see.
+    All of them are in the key `several`, which no file has.
 
     Raises:
-        RankPoseError: no such protocol, or data that are missing.
+        ConfigError: a key without a value, a value twice, or `-m`.
     """
-    found = []
-    for name in protocols:
-        given = [assignment(f"++roots.{key}", path) for key, path in roots.items()]
-        try:
-            config = hydra.compose("evaluate", [f"protocol={name}", *given])
-        except MissingConfigException as error:
-            raise ConfigError(f"protocols: no protocol {name}; there are {', '.join(error.options or [])}.") from error
-        config.num_workers = num_workers
-        protocol: Protocol = build(config.protocol)
-        records = protocol.records()
-        protocol.check_reach(records, crop)
-        found.append(AfterTraining(config, protocol, records))
-    return found
-
-
-def leave_reports(tests: Sequence[AfterTraining], checkpoint: Path, first_process: bool) -> None:
-    """Tests a trained network in the first of the processes that trained it; all of them call this.
-
-    Args:
-        tests: as `after_training` gives them.
-        checkpoint: of the network.
-        first_process: whether this is it.
-    """
-    if tests and distributed.is_initialized():
-        # metrics of the first process, which goes on alone, would wait for the others
-        distributed.destroy_process_group()
-    failures: list[Failure] = []
-    for test in tests if first_process else ():
-        with noting(failures, f"protocol {test.protocol.name}"):
-            test.leave_report(checkpoint)
-    tell(failures, len(tests))
-
-
-@contextmanager
-def noting(failures: list[Failure], what: str) -> Iterator[None]:
-    """Keeps what goes wrong inside for later, so that what does not is not lost with it."""
-    try:
-        yield
-    except Exception as error:
-        mistake = user_error(error)
-        if mistake is None:
-            log.exception("%s failed", what)
-        failures.append(Failure(what, str(mistake or f"{type(error).__name__}: {error}").strip()))
-
-
-def tell(failures: Sequence[Failure], asked: int) -> None:
-    """Raises `RankPoseError` where something failed of what was asked for."""
-    if failures:
-        said = " ".join(" ".join(map(str, failures)).split())
-        raise RankPoseError(said if asked == 1 else f"{len(failures)} of {asked} tests failed: {said}")
-
-
-def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Takes the keys that may have several values out of a command line.
-
-    Returns:
-        the command line with the first value of each, and all values of each.
-    """
-    kept, values = [], {}
+    kept = []
     for argument in arguments:
+        if argument in ("-m", "--multirun"):
+            raise ConfigError(
+                f"{argument}: {', '.join(SEVERAL)} take several values without it, into one report; leave it out."
+            )
         key, equals, _ = argument.partition("=")
         if equals and key in SEVERAL:
             given = texts_of(argument)
@@ -307,101 +46,23 @@ def several(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
             twice = next((part for part in given if given.count(part) > 1), None)
             if twice is not None:
                 raise ConfigError(f"{argument}: names {twice} twice.")
-            values[key] = given
-            argument = assignment(key, given[0])
-        kept.append(argument)
-    return kept, values
+            kept += [assignment(key, given[0]), f"++several.{key}=[{','.join(map(quoted, given))}]"]
+        else:
+            kept.append(argument)
+    return kept
 
 
-def tests_of(config: DictConfig) -> list[Test]:
-    """Every model under every protocol.
-
-    Raises:
-        RankPoseError: anything that can be told before the first of them is run.
-    """
-    chosen = HydraConfig.get().runtime.choices
-    predictors = _values.get("predictor", [chosen["predictor"]])
-    protocols = _values.get("protocol", [chosen["protocol"]])
-    checkpoints: Sequence[Any] = _values.get("checkpoint", [config.checkpoint])
-    own = [given for given in told(HydraConfig.get()) if given.partition("=")[0] not in SEVERAL]
-    models = [
-        (predictor, checkpoint)
-        for predictor in predictors
-        for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
-    ]
-    _check_one_meant(own, protocols, predictors)
-    configs = {
-        (protocol, *model): _composed(own, protocol, *model)
-        for protocol in protocols  # the order of the report
-        for model in models
-    }
-    names = dict(
-        zip(models, _names(config, [(configs[protocols[0], *model], model[0]) for model in models]), strict=True)
-    )
-    tests = []
-    for (protocol, *model), one in configs.items():
-        changes = changes_of(one, protocol)
-        tests.append(make_test(one, model[0], names[model[0], model[1]], changes))
-    folders = [test.protocol.name.casefold() for test in tests[:: len(models)]]
-    twice = next((place for place, name in enumerate(folders) if name in folders[:place]), None)
-    if twice is not None:
-        first = protocols[folders.index(folders[twice])]
-        raise ConfigError(f"protocol={first},{protocols[twice]}: both are called {folders[twice]} (protocol.name).")
-    return tests
-
-
-def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
-    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
-    config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))
-    return config
-
-
-def _names(config: DictConfig, models: Sequence[tuple[DictConfig, str]]) -> list[str]:
-    """What models are called: as `name` says, else as tells them apart."""
-    paths = [path_of(*model) for model in models]
-    twice = next((number for number, path in enumerate(paths) if path in paths[:number]), None)
-    if twice is not None:
-        raise ConfigError(f"checkpoint={models[twice][0].checkpoint}: is named twice.")
-    given = _values.get("name", [] if config.name is None else [str(config.name)])
-    automatic = distinct_names(paths)
-    if not given:
-        return automatic
-    if len(given) != len(models):
-        raise ConfigError(f"name={','.join(given)}: {len(given)} for {len(models)} models: {', '.join(automatic)}.")
-    if distinct_names([(name, (name,)) for name in given]) != given:
-        raise ConfigError(f"name={','.join(given)}: must be names of folders, no two alike.")
-    return given
-
-
-def _check_one_meant(overrides: Sequence[str], protocols: Sequence[str], predictors: Sequence[str]) -> None:
-    """Raises `ConfigError` where an override that one of several is meant by would change them all."""
-    for chosen, meant in ((protocols, _OF_ONE_PROTOCOL), (predictors, _OF_ONE_PREDICTOR)):
-        given = next((override for override in overrides if override.lstrip("+~").startswith(meant)), None)
-        if given is not None and len(chosen) > 1:
-            raise ConfigError(
-                f"{given}: would change all of {', '.join(chosen)}. Name the folders of data with roots.*, and put "
-                "anything else into a file of its own in conf/."
-            )
-
-
-_OF_ONE_PROTOCOL = ("protocol.root=", "protocol.name=", "protocol.packed=", "protocol.reader.")
-_OF_ONE_PREDICTOR = ("predictor.",)
-_command_line: list[str] = []
-"""As the user gave it."""
-_values: dict[str, list[str]] = {}
-"""What the command line named of the keys in `SEVERAL`."""
-
-
-@entry_point("evaluate")
+@entry_point("evaluate", with_several)
 @one_line_errors
-def run(config: DictConfig) -> None:
+def main(config: DictConfig) -> None:
     """Models, protocols, tests, report."""
     quiet_libraries()
+    with open_dict(config):
+        several: Any = OmegaConf.to_container(config.pop("several", OmegaConf.create()))
     check_own_keys(config, "evaluate")
-    sys.argv[1:] = _command_line  # what Lightning starts its other processes with
-    tests = tests_of(config)
-    out = Path(str(config.out)) if config.out else _default_place(tests)
-    _check_place(out)
+    tests = tests_of(config, {key: [str(value) for value in values] for key, values in several.items()})
+    out = Path(str(config.out)) if config.out else default_place(tests)
+    check_place(out)
     records: dict[str, Records] = {}
     for test in tests:  # all before the first test: data that are missing are told at once
         if test.protocol.name not in records:
@@ -416,81 +77,8 @@ def run(config: DictConfig) -> None:
     if evaluations:  # otherwise another process of a distributed test reports
         compared = report(tests, evaluations, out, failures)
         if config.wandb:
-            _send(evaluations, compared, out)
+            send(evaluations, compared, out)
     tell(failures, len(tests))
-
-
-def report(
-    tests: Sequence[Test], evaluations: Sequence[Evaluation], out: Path, failures: list[Failure] | None = None
-) -> list[ModelDifference]:
-    """Writes the page and the tables; gives the models' differences.
-
-    Args:
-        tests: that were asked for.
-        evaluations: what came of them.
-        out: the folder.
-        failures: what came of the others; where models cannot be compared, this is added.
-    """
-    failures = [] if failures is None else failures
-    compared: list[ModelDifference] = []
-    with noting(failures, "the comparison of models"):
-        compared = differences(evaluations)
-    labels = {test.protocol.name: test.protocol.labels for test in tests if test.protocol.labels}
-    notes = [f"Labels of {name}: {text}." for name, text in labels.items()]
-    page = write_evaluation_report(
-        out,
-        evaluations,
-        compared,
-        notes=notes,
-        config_text=OmegaConf.to_yaml(tests[0].config, resolve=True),
-        failures=failures,
-    )
-    log.info("report: %s", shown(page))
-    return compared
-
-
-def _check_place(out: Path) -> None:
-    """Raises `ConfigError` where a report could not be written after all tests are done."""
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise ConfigError(f"out={out}: {there} is a file; name a folder.")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
-
-
-def _default_place(tests: Sequence[Test]) -> Path:
-    first, *others = tests
-    if others or first.choice != "checkpoint":
-        return Path("evaluations", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
-    checkpoint = Path(first.config.checkpoint)
-    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    corruption = first.protocol.corruption
-    return run_dir / "evaluation" / (first.protocol.name + (f"_{corruption}" if corruption else ""))
-
-
-def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
-    # only where it is asked for: importing wandb takes a second
-    from rankpose.report.to_wandb import log_evaluation
-    from rankpose.run.loggers import wandb_logger
-
-    logger = wandb_logger(save_dir=str(out))
-    log_evaluation(logger.experiment, evaluations, compared)
-    logger.experiment.finish()
-
-
-@one_line_errors
-def main() -> None:
-    """Takes several values apart before Hydra, which would take them for a sweep, sees the command line."""
-    _command_line[:] = sys.argv[1:]
-    arguments, values = several([at_home(argument) for argument in _command_line])
-    sweep = next((argument for argument in _command_line if argument in ("-m", "--multirun")), None)
-    if sweep is not None:
-        raise ConfigError(
-            f"{sweep}: {', '.join(SEVERAL)} take several values without it, into one report; leave it out."
-        )
-    _values.update(values)
-    sys.argv[1:] = arguments
-    run()
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ from rankpose.command.configuration import (
 )
 from rankpose.command.contradictions import check, check_batches
 from rankpose.command.repeat import Repeated, own_overrides, with_recorded_overrides
+from rankpose.command.testing import after_training, leave_reports
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.evaluate import after_training, leave_reports
 from rankpose.evaluation.scored import pose_table
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone

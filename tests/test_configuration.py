@@ -66,7 +66,6 @@ def command(monkeypatch, tmp_path, capsys):
     torch.use_deterministic_algorithms(False)
     # a process is one command otherwise
     sweeps.Announce.sweep = None
-    evaluate._values.clear()
 
 
 @pytest.mark.parametrize(("command_name", "group", "choice"), CHOICES)

@@ -22,7 +22,7 @@ from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
-from rankpose.evaluate import several
+from rankpose.evaluate import with_several
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
 
@@ -65,7 +65,6 @@ def here(monkeypatch, tmp_path, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
-        evaluate._values.clear()  # a process is one command otherwise
         code = 0
         try:
             evaluate.main()
@@ -76,18 +75,21 @@ def here(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     yield call
     root.handlers[:], root.level = before
-    evaluate._values.clear()
 
 
 def test_several_values_are_taken_apart():
-    kept, values = several(["checkpoint=a,b", "protocol=[x, y]", "out=o,p", "predictor=fsanet"])
-    assert kept == ["checkpoint=a", "protocol=x", "out=o,p", "predictor=fsanet"]
-    assert values == {"checkpoint": ["a", "b"], "protocol": ["x", "y"], "predictor": ["fsanet"]}
+    arguments = with_several(["checkpoint=a,b", "protocol=[x, y]", "out=o,p", "predictor=fsanet"])
+    assert [one for one in arguments if one[0] != "+"] == ["checkpoint=a", "protocol=x", "out=o,p", "predictor=fsanet"]
+    assert [one for one in arguments if one[0] == "+"] == [
+        "++several.checkpoint=[a,b]",
+        "++several.protocol=[x,y]",
+        "++several.predictor=[fsanet]",
+    ]
     for nothing in ("protocol=[]", "checkpoint=", "checkpoint=a,,b", "checkpoint=a,", "name=,"):
         with pytest.raises(ConfigError, match=r"names nothing|cannot be read as KEY=VALUE"):
-            several([nothing])
+            with_several([nothing])
     with pytest.raises(ConfigError, match="names a twice"):
-        several(["checkpoint=a,b,a"])
+        with_several(["checkpoint=a,b,a"])
 
 
 def test_a_packed_file_that_shows_too_little_is_refused_before_the_first_test(trained, small_set, tmp_path):

@@ -3,8 +3,8 @@
 A row is a configuration, a figure the mean over its seeds with their standard deviation (of the sample, n - 1). The
 difference to the baseline is taken between runs of equal seed: each image's error is averaged over the seeds that both
 have, and identities are drawn with replacement (`rankpose.evaluation.statistics.paired_bootstrap`). Its interval speaks
-of other people under the same networks; how training itself scatters is said by the standard deviation, and by how many of the
-seeds agree on the sign.
+of other people under the same networks; how training itself scatters is said by the standard deviation, and by how
+many of the seeds agree on the sign.
 """
 
 import json
