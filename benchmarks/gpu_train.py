@@ -32,13 +32,13 @@ from benchmarks.data import training_data
 from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
 from rankpose.command.configuration import quiet_libraries
+from rankpose.command.training import make_task
 from rankpose.data import pool
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.files import CONFIG_DIR
 from rankpose.task import PoseTask
-from rankpose.train import make_task
 
 MODES = {"float32": ("32-true", False), "bf16": ("bf16-mixed", False), "bf16_compiled": ("bf16-mixed", True)}
 """Lightning's precision, and whether the network is compiled."""

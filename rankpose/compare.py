@@ -7,8 +7,6 @@ import argparse
 from pathlib import Path
 
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.evaluation.runs import find_runs
-from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
 from rankpose.run.directory import shown
 from rankpose.run.keys import from_home
 
@@ -49,6 +47,9 @@ def main() -> None:
     )
     given = parser.parse_args()
     baseline = None if given.baseline is None else wanted_baseline(given.baseline)
+    from rankpose.evaluation.runs import find_runs  # only once the command line is understood
+    from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
+
     ablation = make_ablation(find_runs(given.runs), baseline)
     out = given.out or (given.runs[0] if len(given.runs) == 1 else Path()) / "comparison"
     page = write_ablation(out, ablation)

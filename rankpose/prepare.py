@@ -6,7 +6,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rankpose.command.configuration import build, check_own_keys, entry_point
-from rankpose.data.packed.writing import prepare
 from rankpose.errors import one_line_errors
 from rankpose.run.directory import shown
 from rankpose.run.keys import typed
@@ -18,6 +17,8 @@ log = logging.getLogger(__name__)
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Reads the folder's annotations, then packs its images."""
+    from rankpose.data.packed.writing import prepare  # only once the command line is understood
+
     check_own_keys(config, "prepare")
     root, max_angle = Path(str(config.data.root)), config.data.max_angle
     reader, crop = build(config.data.reader), build(config.crop)

@@ -14,8 +14,8 @@ import traceback
 import torch
 from hydra import compose, initialize_config_dir
 
+from rankpose.command.training import make_task
 from rankpose.files import CONFIG_DIR
-from rankpose.train import make_task
 
 LIMIT_S = 1200
 """For what hangs; a step takes seconds."""

@@ -16,13 +16,13 @@ from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
+from rankpose.command.several import with_several
 from rankpose.data.packed.reading import CropRule
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
-from rankpose.evaluate import with_several
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
 

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from rankpose.command.configuration import at_home, build, composed, explained, plain, texts_of
 from rankpose.command.help import choices, groups_of
 from rankpose.command.repeat import own_overrides
+from rankpose.command.several import with_several
 from rankpose.errors import ConfigError
-from rankpose.evaluate import with_several
 from rankpose.files import CONFIG_DIR
 from rankpose.run.directory import changes_on_resume, shown
 from rankpose.run.job import Job

@@ -27,12 +27,13 @@ from rankpose.data.crop_rules import CROP_RULES, BoxCrop, FSANetCrop, HopeNetCro
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Records, Reject
 from rankpose.errors import CheckpointError, ConfigError, DatasetError
-from rankpose.export import export_onnx, main
+from rankpose.export import main
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import angle_error
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import VectorProjection, euler_to_rotmat
 from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
+from rankpose.predictors.export import export_onnx
 from rankpose.predictors.outputs import (
     AXES,
     Angle,
@@ -696,7 +697,9 @@ def test_a_file_that_gives_other_poses_than_its_network_is_not_left(exported, sm
     other = copy.deepcopy(small_net)
     with torch.no_grad():
         other.representation.weight.add_(0.001)
-    monkeypatch.setattr("rankpose.export._write_onnx", lambda net, size, made_from, file: shutil.copy(exported, file))
+    monkeypatch.setattr(
+        "rankpose.predictors.export._write_onnx", lambda net, size, made_from, file: shutil.copy(exported, file)
+    )
     with pytest.raises(CheckpointError, match=r"model\.onnx: was not written: its poses are up to .* degrees"):
         export_onnx(other, MADE_FROM, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

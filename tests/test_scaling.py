@@ -24,6 +24,7 @@ from torch import nn
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.command import configuration
 from rankpose.command.configuration import build, plain
+from rankpose.command.training import averaging, make_task, set_float32_matmul
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import pose_scores
@@ -33,7 +34,6 @@ from rankpose.models.sharding import blocks, shard
 from rankpose.pose import Euler, VectorAngle, VectorProjection
 from rankpose.run import directory as run_directory
 from rankpose.task import PoseTest
-from rankpose.train import averaging, make_task, set_float32_matmul
 
 # no batch normalisation, no choice between kernels, and an optimizer that adds to a weight what its gradient says
 EXACT = [

@@ -25,6 +25,7 @@ from torch import nn
 from rankpose import workspace
 from rankpose.callbacks import monitor
 from rankpose.errors import ConfigError
+from rankpose.report import dashboard
 from rankpose.run import loggers
 from rankpose.run.job import Job
 
@@ -191,14 +192,14 @@ def test_the_workspace_shows_keys_that_runs_log(sweep):
     logged = {key for row in run.history for key in row}
     measured = {f"system/{key}" for record in run.of("stats") for key in record["item"]}
     there = {
-        "history": logged | measured | {"system/cpu", *workspace.ONLY_WITH_A_GPU},  # the processor only after 15 s
+        "history": logged | measured | {"system/cpu", *dashboard.ONLY_WITH_A_GPU},  # the processor only after 15 s
         "summary": set(run.summary),
         "config": set(dotted(run.config)),
         "media": {key.rpartition(".")[0] for key in logged if key.endswith("._type")},
         "table": {key.rpartition(".")[0] for key in logged if key.endswith(".nrows")},
     }
-    built = workspace.dashboard("team", "heads")
-    shown = set(workspace.keys_of(built))
+    built = dashboard.dashboard("team", "heads")
+    shown = set(dashboard.keys_of(built))
     for kind, key in shown:
         found = any(re.fullmatch(key, one) for one in logged) if kind == "pattern" else key in there[kind]
         assert found, (kind, key)
@@ -238,7 +239,7 @@ def test_the_workspace_command(monkeypatch, capsys, tmp_path):
         assert told in line
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     with pytest.raises(ConfigError, match=r"pip install 'rankpose\[dashboards\]'"):
-        workspace.dashboard("team", "heads")
+        dashboard.dashboard("team", "heads")
 
 
 @pytest.fixture

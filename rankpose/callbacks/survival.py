@@ -5,12 +5,11 @@ All of them act between two steps, at a moment from which a resumed run goes on 
 
 import logging
 import math
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,55 +22,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from rankpose.errors import ConfigError, LoaderError, TrainingError
-from rankpose.run.directory import first_process, last_good, shown
+from rankpose.run.directory import last_good, shown
 from rankpose.run.keys import typed
+from rankpose.run.stopping import SIGNALS, TRY_AGAIN, Stopped, give_back, known_signals, only_once
 
 log = logging.getLogger(__name__)
-
-SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
-"""Those that stop a run; a system that lacks one goes without."""
-TRY_AGAIN = 75
-"""EX_TEMPFAIL of sysexits.h."""
-
-
-class Stopped(SystemExit):
-    """The run was told to stop and can go on: ends the process with the given code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(code)
-        self.message = message
-
-
-@contextmanager
-def stoppable(run: Path, signals: Sequence[str] = SIGNALS, exit_code: int = TRY_AGAIN) -> Iterator[None]:
-    """Has a signal end at once what happens outside of training, and says how to go on with a run that was stopped.
-
-    Args:
-        run: its folder.
-        signals: names of the signals; one that something else handles or ignores is left to that.
-        exit_code: as of `KeepLast`, which takes the signals over while it can save what they stop.
-
-    Raises:
-        Stopped: by a signal.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if frame is not None:  # else it is `KeepLast` that calls, and ends the run itself
-            _only_once(number)
-            raise Stopped(f"stopped by {signal.Signals(number).name}", exit_code)
-
-    free = [number for number in _known(signals) if signal.getsignal(number) in _NOBODY]
-    replaced = {number: signal.signal(number, stop) for number in free}
-    try:
-        yield
-    except Stopped as stopped:
-        if first_process():
-            path = run / "checkpoints" / "last.ckpt"
-            onward = f"go on: repeat the command with {typed('ckpt_path', shown(path))}"
-            log.info("%s; %s", stopped.message, onward if path.is_file() else "nothing was saved before")
-        raise
-    finally:
-        _give_back(replaced, stop)
 
 
 class KeepLast(Checkpoint):
@@ -104,7 +59,7 @@ class KeepLast(Checkpoint):
             raise ConfigError(f"callbacks.last.every_minutes={every_minutes}: must be 0 or more, or null.")
         self.path = f"{dirpath}/last.ckpt"
         self.every_s = math.inf if every_minutes is None else 60 * every_minutes
-        self.signals = _known(signals)
+        self.signals = known_signals(signals)
         self.exit_code = exit_code
         self.received: signal.Signals | None = None
         # read before Lightning puts its own in their place
@@ -220,7 +175,7 @@ class KeepLast(Checkpoint):
         raise Stopped(f"stopped by {name} at step {trainer.global_step}", self.exit_code)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        _only_once(number)
+        only_once(number)
         self.received = signal.Signals(number)
 
     def _listen(self) -> None:
@@ -231,30 +186,8 @@ class KeepLast(Checkpoint):
                     self._replaced.setdefault(number, replaced)
 
     def _restore(self) -> None:
-        _give_back(self._replaced, self._receive)
+        give_back(self._replaced, self._receive)
         self._replaced = {}
-
-
-_NOBODY = (signal.SIG_DFL, signal.default_int_handler)
-"""Who handles a signal that nobody has asked for."""
-
-
-def _known(names: Sequence[str]) -> list[signal.Signals]:
-    return [one for one in signal.Signals if one.name in names]
-
-
-def _only_once(number: int) -> None:
-    """Lets a second Ctrl-C end the process wherever it is."""
-    if number == signal.SIGINT:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # print fails where it was print that the signal interrupted
-        os.write(2, b"\nstopping; Ctrl-C again ends at once\n")
-
-
-def _give_back(replaced: Mapping[signal.Signals, Any], own: Any) -> None:
-    for number, handler in replaced.items():
-        if signal.getsignal(number) == own:
-            signal.signal(number, handler)
 
 
 class StopAtNonFinite(Callback):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,9 +25,8 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from rankpose.command.help import choice_page, choices, groups_of, key_page
+from rankpose.command.help import choices, groups_of, help_page
 from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
 from rankpose.run.job import Job
@@ -37,11 +35,15 @@ from rankpose.run.keys import from_home, literal, quoted, typed
 
 def computes_on_gpu(accelerator: str = "auto") -> bool:
     """Whether a run with this `trainer.accelerator` computes on an NVIDIA GPU."""
+    import torch
+
     return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
 
 
 def fast_precision(accelerator: str = "auto") -> str:
     """`bf16-mixed` where `trainer.accelerator` computes in bfloat16, else `32-true`."""
+    import torch
+
     if computes_on_gpu(accelerator):
         return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "32-true"
     cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -66,8 +68,6 @@ OmegaConf.register_new_resolver(
     "on_gpu", lambda accelerator, there, elsewhere: there if computes_on_gpu(accelerator) else elsewhere, replace=True
 )
 OmegaConf.register_new_resolver("output_dir", lambda: output_dir(), replace=True)
-OmegaConf.register_new_resolver("help_choices", lambda name: choice_page(Path(CONFIG_DIR), name), replace=True)
-OmegaConf.register_new_resolver("help_keys", lambda name: key_page(Path(CONFIG_DIR), name), replace=True)
 
 
 def output_dir() -> str:
@@ -168,6 +168,8 @@ def entry_point(
         def command() -> Any:
             say_anything()
             given[:] = sys.argv[1:]
+            if {"-h", "--help"} & set(given):
+                return print(help_page(Path(CONFIG_DIR), name))
             # otherwise Hydra prints several lines of its own and ends the process
             os.environ["HYDRA_FULL_ERROR"] = "1"
             try:
@@ -419,6 +421,8 @@ def refusals() -> Iterator[None]:
     Raises:
         ConfigError: instead of Lightning's error.
     """
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
     try:
         yield
     except MisconfigurationException as error:

@@ -39,6 +39,18 @@ def meaning(path: Path) -> str:
     return next(lines).removeprefix("#").strip()
 
 
+def help_page(conf: Path, name: str) -> str:
+    """What `--help` says of a command: the text in its file, with its choices and keys.
+
+    Hydra's own way lists all groups of all packages first, which takes seconds.
+    """
+    template: str = _load(conf / f"{name}.yaml")["hydra"]["help"]["template"]
+    for word, page in (("{{choices}}", choice_page), ("{{keys}}", key_page)):
+        if word in template:
+            template = template.replace(word, page(conf, name))
+    return template
+
+
 def choice_page(conf: Path, name: str) -> str:
     """The groups of a command with all choices, the default ones marked."""
     parts = []

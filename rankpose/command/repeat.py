@@ -8,17 +8,19 @@ RUN's `config.yaml`, and where it differs by anything that was not asked for, wh
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rankpose.command.configuration import composed, plain, texts_of
-from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.run import record as run_record
 from rankpose.run.directory import shown
 from rankpose.run.keys import Kind, assignment, flat, kind_of, literal, under
+
+if TYPE_CHECKING:
+    from rankpose.data.record import Records
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +111,7 @@ class Repeated:
         if new:
             log.warning("keys that %s had not are as conf/ says: %s", shown(self.run), _some(new))
 
-    def check_data(self, config: DictConfig, parts: Mapping[str, Records]) -> None:
+    def check_data(self, config: DictConfig, parts: Mapping[str, "Records"]) -> None:
         """Raises where the data are not those of the run, unless others were asked for.
 
         Args:

@@ -13,11 +13,12 @@ import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, arange, distributed, from_numpy, nn
 from torch.utils.data import DataLoader
 
-from rankpose.command.configuration import build, told
+from rankpose.command.configuration import build, check_own_keys, quiet_libraries, told
+from rankpose.command.several import SEVERAL
 from rankpose.data.batches import Batch, TestCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
@@ -43,9 +44,6 @@ from rankpose.run.keys import assignment, flat, literal
 from rankpose.task import PoseTest
 
 log = logging.getLogger(__name__)
-
-SEVERAL = ("checkpoint", "predictor", "protocol", "name")
-"""Keys that take more than one value, separated by commas."""
 
 
 class TestData(pl.LightningDataModule):
@@ -221,7 +219,7 @@ class AfterTraining:
         config.checkpoint = literal(str(checkpoint))
         (model,) = distinct_names([path_of(config, "checkpoint")])
         test = make_test(config, "checkpoint", model)
-        report([test], test.evaluations(self.records), default_place([test]))
+        report([test], test.evaluations(self.records), _default_place([test]))
 
 
 def after_training(
@@ -399,7 +397,7 @@ def report(
     return compared
 
 
-def check_place(out: Path) -> None:
+def _check_place(out: Path) -> None:
     """Raises `ConfigError` where a report could not be written after all tests are done."""
     there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not there.is_dir():
@@ -408,7 +406,7 @@ def check_place(out: Path) -> None:
         raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
 
 
-def default_place(tests: Sequence[Test]) -> Path:
+def _default_place(tests: Sequence[Test]) -> Path:
     first, *others = tests
     if others or first.choice != "checkpoint":
         return Path("evaluations", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
@@ -418,7 +416,7 @@ def default_place(tests: Sequence[Test]) -> Path:
     return run_dir / "evaluation" / (first.protocol.name + (f"_{corruption}" if corruption else ""))
 
 
-def send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
+def _send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) -> None:
     # only where it is asked for: importing wandb takes a second
     from rankpose.report.to_wandb import log_evaluation
     from rankpose.run.loggers import wandb_logger
@@ -426,3 +424,34 @@ def send(evaluations: Sequence[Evaluation], compared: Sequence[Any], out: Path) 
     logger = wandb_logger(save_dir=str(out))
     log_evaluation(logger.experiment, evaluations, compared)
     logger.experiment.finish()
+
+
+def evaluate_all(config: DictConfig) -> None:
+    """Tests what a configuration describes, and leaves the report.
+
+    Raises:
+        RankPoseError: a mistake, told before the first test, or what failed, told after the last.
+    """
+    quiet_libraries()
+    with open_dict(config):
+        several: Any = OmegaConf.to_container(config.pop("several", OmegaConf.create()))
+    check_own_keys(config, "evaluate")
+    tests = tests_of(config, {key: [str(value) for value in values] for key, values in several.items()})
+    out = Path(str(config.out)) if config.out else _default_place(tests)
+    _check_place(out)
+    records: dict[str, Records] = {}
+    for test in tests:  # all before the first test: data that are missing are told at once
+        if test.protocol.name not in records:
+            records[test.protocol.name] = test.protocol.records()
+        if not isinstance(test.predictor, TablePredictor):
+            test.protocol.check_reach(records[test.protocol.name], test.predictor.crop)
+    evaluations: list[Evaluation] = []
+    failures: list[Failure] = []
+    for test in tests:
+        with noting(failures, str(test)):
+            evaluations += test.evaluations(records[test.protocol.name])
+    if evaluations:  # otherwise another process of a distributed test reports
+        compared = report(tests, evaluations, out, failures)
+        if config.wandb:
+            _send(evaluations, compared, out)
+    tell(failures, len(tests))

@@ -1,4 +1,7 @@
-"""How work on many images is spread over processes, without surprises for who starts them."""
+"""How work on many images is spread over processes, without surprises for who starts them.
+
+Imports OpenCV only where it works: a command that asks for the number of cores answers at once.
+"""
 
 import contextlib
 import ctypes
@@ -12,8 +15,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import ModuleType
 from typing import Any
-
-import cv2
 
 from rankpose.errors import DatasetError
 
@@ -47,6 +48,8 @@ def workers(count: int | None, most: int, chunk: int = 1) -> Iterator[Mapped]:
     """
     count = max(1, min(count or usable_cores(), most))
     if count == 1:
+        import cv2
+
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
@@ -134,6 +137,8 @@ def _without_main() -> Iterator[None]:
 
 def _start() -> None:
     """One thread a process; and end with the parent, or processes whose parent was killed would wait for ever."""
+    import cv2
+
     cv2.setNumThreads(1)
     heed_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -28,17 +28,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pytorch_lightning as pl
-import torch
 from packaging.requirements import Requirement
 
 from rankpose.data import pool
-from rankpose.data.record import Records
 from rankpose.errors import ConfigError
 from rankpose.files import write_whole
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from rankpose.data.record import Records
 
 SCHEMA_VERSION = 1
 FILE = "run.json"
@@ -58,7 +59,7 @@ class RunRecord:
         self.content: dict[str, Any] | None = None
         self._began = time.monotonic()
 
-    def begin(self, parts: Mapping[str, Records], left_out: Mapping[str, int], trainer: pl.Trainer) -> None:
+    def begin(self, parts: Mapping[str, "Records"], left_out: Mapping[str, int], trainer: "pl.Trainer") -> None:
         """Writes the record as training starts.
 
         Args:
@@ -148,11 +149,13 @@ def read(folder: Path) -> dict[str, Any]:
     return content
 
 
-def data_digest(parts: Mapping[str, Records]) -> str:
+def data_digest(parts: Mapping[str, "Records"]) -> str:
     """A checksum over name, pose, face box and identity of every image, in order, part by part.
 
     The same data give the same digest wherever their folder lies. Pixels do not enter: to read them takes minutes.
     """
+    import numpy as np
+
     digest = hashlib.sha256()
     for part, records in parts.items():
         names, people = ("\n".join(np.asarray(texts).tolist()) for texts in (records.names, records.identity_names))
@@ -181,6 +184,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """What it computes with; neither its name nor its user's."""
+    import torch
+
     return {
         "cpu": _cpu_name(),
         "cores": pool.usable_cores(),

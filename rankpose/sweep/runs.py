@@ -1,6 +1,8 @@
 """What happens around the runs of a sweep: a failed one does not stop the others, and the end says how each went."""
 
+import csv
 import functools
+import io
 import logging
 import multiprocessing
 import shlex
@@ -15,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
-import pandas as pd
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -26,7 +27,6 @@ from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from rankpose.callbacks.survival import SIGNALS, TRY_AGAIN, Stopped
 from rankpose.command.configuration import output_dir, told
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
@@ -35,6 +35,7 @@ from rankpose.run import outcome
 from rankpose.run.directory import shown
 from rankpose.run.keys import assignment, literal
 from rankpose.run.outcome import FAILURE, Outcome
+from rankpose.run.stopping import SIGNALS, TRY_AGAIN, Stopped
 from rankpose.sweep import hydra_plugin
 from rankpose.sweep.grids import GridSweeper
 
@@ -260,8 +261,12 @@ def report() -> list[Outcome]:
         }
         for folder, run in found.items()
     ]
-    columns = ["number", "state", "val/mae", "folder", "overrides", "reason"]
-    write_whole(sweep / "runs.csv", pd.DataFrame(rows, columns=columns).to_csv(index=False))
+    text = io.StringIO()
+    columns = ("number", "state", "val/mae", "folder", "overrides", "reason")
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(sweep / "runs.csv", text.getvalue())
     states = Counter(_NAMES.get(run.state, run.state) for run in found.values())
     missing = max(0, Announce.planned - len(found))
     counts = [f"{count} {state}" for state, count in states.items()] + [f"{missing} not begun"] * bool(missing)
