@@ -17,7 +17,7 @@ from rankpose.command.configuration import composed, plain, texts_of
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.run import record as run_record
 from rankpose.run.directory import shown
-from rankpose.run.keys import Kind, assignment, flat, kind_of, literal, under
+from rankpose.run.keys import Kind, assignment, at_present, flat, kind_of, literal, under
 
 if TYPE_CHECKING:
     from rankpose.data.record import Records
@@ -90,7 +90,7 @@ class Repeated:
             config.pop(KEY, None)
         if self.run is None:
             return
-        recorded = dict(flat(_load(self.run / "config.yaml")))
+        recorded = dict(flat(at_present(_load(self.run / "config.yaml"))))
         # what the run's own arguments give today: the rest of the difference was asked for
         own = self.record["overrides"]
         today_config = composed("train", [*own, assignment("run_dir", recorded["run_dir"]), "ckpt_path=null"])
@@ -159,7 +159,8 @@ _ABSENT = object()
 
 
 def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in flat(config["data"], "data.") if kind_of(key) in _WHICH_DATA}
+    content = flat(at_present(config["data"]), "data.")
+    return {key: value for key, value in content if kind_of(key) in _WHICH_DATA}
 
 
 def _raw(config: DictConfig) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
-from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
+from rankpose.run.keys import Kind, at_present, flat, kind_of, typed, without_copies
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a full quota, a file larger than the process may write."""
@@ -137,7 +137,7 @@ def changes_on_resume(run: Path, config_text: str) -> list[str]:
     if not path.is_file():
         return []
     texts = (path.read_text(encoding="utf-8"), config_text)
-    before, now = (without_copies(dict(flat(yaml.safe_load(text) or {}))) for text in texts)
+    before, now = (without_copies(dict(flat(at_present(yaml.safe_load(text) or {})))) for text in texts)
     changes = []
     for key in dict.fromkeys([*before, *now]):
         kind = kind_of(key)

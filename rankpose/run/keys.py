@@ -9,8 +9,11 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from rankpose.files import CONFIG_DIR
 
 
 class Kind(Enum):
@@ -84,6 +87,32 @@ def flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def at_present(content: Any) -> Any:
+    """A plain configuration that an earlier version may have stored, with our classes where they are now.
+
+    They are known by their names: modules move.
+    """
+    if isinstance(content, Mapping):
+        present = {key: at_present(value) for key, value in content.items()}
+        if _is_ours(present.get("_target_")):
+            name = present["_target_"].rpartition(".")[2]
+            present["_target_"] = _our_targets().get(name, present["_target_"])
+        return present
+    return [at_present(value) for value in content] if isinstance(content, list) else content
+
+
+@lru_cache
+def _our_targets() -> dict[str, str]:
+    """Full names by the last part, of all that the configuration can choose."""
+    texts = (path.read_text(encoding="utf-8") for path in Path(CONFIG_DIR).rglob("*.yaml"))
+    found = (target for text in texts for target in re.findall(r"^\s*(?:- )?_target_: (\S+)$", text, re.MULTILINE))
+    return {target.rpartition(".")[2]: target for target in found if _is_ours(target)}
+
+
+def _is_ours(target: Any) -> bool:
+    return str(target).startswith(("rankpose.", "hydra_plugins.rankpose."))
 
 
 def under(key: str, groups: Iterable[str]) -> bool:

@@ -1,0 +1,47 @@
+"""Commands answer before anything large is imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+import rankpose
+
+LARGE = ("torch", "pytorch_lightning", "albumentations", "timm", "wandb", "onnx", "onnxruntime", "pandas", "cv2")
+SPY = f"""
+import atexit, runpy, sys
+sys.argv[0] = sys.argv[1] + ".py"
+module = sys.argv.pop(1)
+atexit.register(lambda: print("LOADED", *(name for name in {LARGE} if name in sys.modules)))
+runpy.run_module("rankpose." + module, run_name="__main__")
+"""
+ANSWERS = {
+    **{
+        f"{name} --help": (name, "--help")
+        for name in ("train", "prepare", "evaluate", "export", "compare", "workspace")
+    },
+    "the configuration": ("train", "--cfg", "job"),
+    "a wrong key": ("train", "los=mse"),
+    "a wrong choice": ("evaluate", "protocol=biwii"),
+    "a value that cannot be read": ("evaluate", "checkpoint=a,,b"),
+}
+
+
+@pytest.mark.parametrize("arguments", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_needs_nothing_large(arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SPY, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    (loaded,) = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    assert loaded == "LOADED", done.stderr[-2000:]
+    assert done.returncode == 0 or done.stderr.startswith("error: "), done.stderr[-2000:]
+
+
+def test_the_package_offers_its_names_when_they_are_asked_for():
+    bare = f"import rankpose, sys; print(any(name in sys.modules for name in {LARGE}))"
+    assert subprocess.check_output([sys.executable, "-c", bare], text=True) == "False\n"
+    for name in rankpose.__all__:
+        assert getattr(rankpose, name).__name__ == name
+        assert name in dir(rankpose)
+    with pytest.raises(AttributeError, match="RankMSEs"):
+        rankpose.RankMSEs  # noqa: B018
