@@ -34,7 +34,7 @@ from benchmarks.machine import describe
 from benchmarks.tree import identities, make_tree
 from rankpose.command.configuration import build
 from rankpose.data import pool
-from rankpose.data.crop import View, crop_matrix, outline, read_image
+from rankpose.data.crop import View, crop_matrix, face_points, read_image
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.packed.reading import open_packed
 from rankpose.data.packed.writing import prepare
@@ -198,7 +198,7 @@ class _Limit(Dataset[int]):
 
     def __init__(self, packed: str) -> None:
         self.records = open_packed(packed)
-        self.matrices = [crop_matrix(outline(self.records[i]), SIZE, View()) for i in range(len(self.records))]
+        self.matrices = [crop_matrix(face_points(self.records[i]), SIZE, View()) for i in range(len(self.records))]
 
     def __len__(self) -> int:
         return len(self.records)

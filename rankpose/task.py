@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 LrScaling = Literal["none", "linear", "sqrt"]
 
 
-class PoseTest(pl.LightningModule):
+class PoseScoring(pl.LightningModule):
     """Tests a network: the part of a task that needs no loss.
 
     Args:
@@ -64,7 +64,7 @@ class PoseTest(pl.LightningModule):
         scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
 
 
-class PoseTask(PoseTest):
+class PoseTask(PoseScoring):
     """Trains, validates and tests a `PoseNet`.
 
     Args:

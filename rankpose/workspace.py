@@ -25,11 +25,11 @@ def main() -> None:
     entity, slash, project = given.project.partition("/")
     if not (entity and slash and project) or "/" in project:
         raise ConfigError(f"{given.project}: write ENTITY/PROJECT, as in the address of the project in W&B.")
-    from rankpose.report.dashboard import dashboard, outline, save  # only once the command line is understood
+    from rankpose.report.dashboard import as_text, dashboard, save  # only once the command line is understood
 
     workspace = dashboard(entity, project, given.name)
     if given.only_print:
-        sys.stdout.write(outline(workspace) + "\n")
+        sys.stdout.write(as_text(workspace) + "\n")
     else:
         print(f"workspace: {save(workspace)}")
 

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from rankpose.data import batches
 from rankpose.data.augment import A, Colours, SurroundingsSwap, Views, face_mask, follow_pose
-from rankpose.data.crop import View, crop_matrix, outline, plain_square, warp_image, warp_points
+from rankpose.data.crop import View, crop_matrix, face_points, plain_square, warp_image, warp_points
 from rankpose.data.identity_sampler import EveryImage, IdentitySampler
 from rankpose.data.record import Record
 from rankpose.errors import ConfigError, DatasetError, LoaderError, RankPoseError
@@ -72,7 +72,7 @@ def test_plain_crop_is_the_named_square():
 
 def test_a_box_without_landmarks_keeps_its_extent():
     record = Record("", "", np.zeros(3), np.array([10.0, 20, 50, 80]), None, "")
-    points = outline(record)
+    points = face_points(record)
     assert np.allclose(points.min(0), [10, 20], atol=0.2)
     assert np.allclose(points.max(0), [50, 80], atol=0.2)
 

@@ -17,7 +17,7 @@ from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
 from rankpose.command.several import with_several
-from rankpose.data.packed.reading import CropRule
+from rankpose.data.packed.reading import PackedSquare
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
@@ -94,7 +94,7 @@ def test_several_values_are_taken_apart():
 
 def test_a_packed_file_that_shows_too_little_is_refused_before_the_first_test(trained, small_set, tmp_path):
     reader = partial(read_300w_lp, subsets=["SYN_TEST"])
-    prepare(reader(small_set), small_set, tmp_path / "faces.arrow", reader, 99.0, CropRule(turn_deg=0), workers=1)
+    prepare(reader(small_set), small_set, tmp_path / "faces.arrow", reader, 99.0, PackedSquare(turn_deg=0), workers=1)
     arguments = [f"checkpoint={trained}/checkpoints/best.ckpt", "protocol=synthetic", f"roots.synthetic={small_set}"]
     arguments += ["protocol.packed=faces.arrow", "num_workers=0", "protocol.corruption=box_scale", "out=out"]
     failed = run("evaluate", *arguments, cwd=tmp_path)

@@ -24,13 +24,13 @@ from scipy.io import loadmat, savemat
 from torch.utils.data import DataLoader
 
 from rankpose.data.augment import Augment, Views
-from rankpose.data.batches import CropDataset, TestCrops, default_workers
+from rankpose.data.batches import CropDataset, PlainCrops, default_workers
 from rankpose.data.crop import View, crop_matrix, plain_square, reach, square_matrix, warp_points
 from rankpose.data.crop_rules import BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop, extent_of
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import Draw, IdentitySampler
 from rankpose.data.packed import reading as store
-from rankpose.data.packed.reading import CropRule, open_packed
+from rankpose.data.packed.reading import PackedSquare, open_packed
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_photograph
 from rankpose.errors import ConfigError, DatasetError
@@ -132,9 +132,9 @@ def test_a_crop_that_a_file_holds_lies_within_its_square(count, turn, extent, wa
     left, top, side = reach(points, extent, turn)
     inner_left, inner_top, inner = plain_square(points, wanted)
     inside = min(inner_left - left, inner_top - top, left + side - inner_left - inner) > -2e-3 * side
-    assert inside or not CropRule(extent=extent, turn_deg=turn).holds(wanted, 0)
-    assert CropRule(extent=extent, turn_deg=turn).holds(extent, turn)
-    assert not CropRule(extent=extent, turn_deg=turn).holds(extent, turn + 1)
+    assert inside or not PackedSquare(extent=extent, turn_deg=turn).holds(wanted, 0)
+    assert PackedSquare(extent=extent, turn_deg=turn).holds(extent, turn)
+    assert not PackedSquare(extent=extent, turn_deg=turn).holds(extent, turn + 1)
 
 
 @given(
@@ -170,7 +170,7 @@ def test_packed_and_folder_give_the_same_labels_and_crops(tree, packed):
 def test_what_the_file_says_of_itself(tree, packed):
     packing = store.read_packing(packed)
     assert (packing.images, packing.identities, packing.version) == (PEOPLE * VIEWS, PEOPLE, store.VERSION)
-    assert packing.crop == CropRule()
+    assert packing.crop == PackedSquare()
     assert len(packing.sources) == 64
     table = pd.read_feather(packed)
     assert list(table["subset"].unique()) == ["AFW"]
@@ -256,7 +256,7 @@ def test_the_settings_that_a_refusal_names_are_enough(tree, packed, most):
     with pytest.raises(ConfigError) as refused:
         module(tree, packed, Augment(views)).setup("fit")
     told = re.search(r"crop\.extent=(\S+) crop\.turn_deg=(\S+),", str(refused.value))
-    assert CropRule(extent=float(told[1]), turn_deg=float(told[2])).holds(views.extent, views.largest_turn_deg)
+    assert PackedSquare(extent=float(told[1]), turn_deg=float(told[2])).holds(views.extent, views.largest_turn_deg)
 
 
 RULES = {"rankpose": RankPoseCrop(1.4), "hopenet": HopeNetCrop(), "fsanet": FSANetCrop()}
@@ -284,7 +284,7 @@ def darkest(protocol, rule):
     records = protocol.records()
     rows = [Draw(row) for row in range(len(records))]
     return min(
-        TestCrops(records, rule, 64, corruption)[rows]["image"].min().item() for corruption in protocol.corruptions()
+        PlainCrops(records, rule, 64, corruption)[rows]["image"].min().item() for corruption in protocol.corruptions()
     )
 
 
@@ -300,7 +300,7 @@ def test_a_test_from_a_packed_file_sees_what_the_folder_shows_or_is_refused(whit
         assert darkest(narrow, rule) == 0
         told = re.search(r"rankpose\.prepare\) with crop\.extent=(\S+) crop\.turn_deg=(\S+),", str(refused.value))
         file = tmp_path / "wide.arrow"
-        pack(white, file, crop=CropRule(extent=float(told[1]), turn_deg=float(told[2])))
+        pack(white, file, crop=PackedSquare(extent=float(told[1]), turn_deg=float(told[2])))
     for wide in (protocol(packed=str(file)), protocol()):
         wide.check_reach(wide.records(), rule)
         assert darkest(wide, rule) > 150, "a pixel of the edge"
@@ -401,7 +401,7 @@ def test_a_finished_file_stays_and_one_of_other_settings_is_not_written_over(tre
     pack(tree, out)
     assert out.stat().st_mtime_ns == written
     with pytest.raises(DatasetError, match="delete it, or name another"):
-        pack(tree, out, crop=CropRule(size=128))
+        pack(tree, out, crop=PackedSquare(size=128))
     with pytest.raises(DatasetError, match=r"ends with \.arrow"):
         pack(tree, tmp_path / "lp.bin")
 
@@ -563,13 +563,13 @@ def test_a_test_set_is_not_trained_on(tree):
 @pytest.mark.parametrize(("key", "value"), [("size", 0), ("extent", 0.5), ("turn_deg", 200), ("quality", 101)])
 def test_a_crop_that_cannot_be_is_refused(key, value):
     with pytest.raises(ConfigError, match=f"crop.{key}={value}"):
-        CropRule(**{key: value})
+        PackedSquare(**{key: value})
 
 
 def test_views_beyond_the_file_name_their_extent():
     assert Views().extent == pytest.approx(1.6 / 0.99)
-    assert CropRule().extent > Views().extent
-    assert View().scale <= CropRule().extent
+    assert PackedSquare().extent > Views().extent
+    assert View().scale <= PackedSquare().extent
 
 
 def test_loader_processes_are_shared_between_training_processes():

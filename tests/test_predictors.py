@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from scipy.spatial.transform import Rotation
 
 from rankpose.command.configuration import build
-from rankpose.data.crop import outline, read_image
+from rankpose.data.crop import face_points, read_image
 from rankpose.data.crop_rules import CROP_RULES, BoxCrop, FSANetCrop, HopeNetCrop, RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Records, Reject
@@ -43,7 +43,7 @@ from rankpose.predictors.outputs import (
     MatrixOutput,
     SixNumberOutput,
 )
-from rankpose.task import PoseTest
+from rankpose.task import PoseScoring
 
 RULES = [*(rule() for rule in CROP_RULES.values()), HopeNetCrop(zoom=256 / 224), BoxCrop(0.1, 0.4, 0.2, 0.0)]
 SIZE = 32
@@ -325,7 +325,7 @@ def test_lightning_tests_a_predictor_as_it_tests_a_network(tmp_path):
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, barebones=False
     )
-    test = PoseTest(onnx_predictor(described(means_model(tmp_path / "model.onnx"))))
+    test = PoseScoring(onnx_predictor(described(means_model(tmp_path / "model.onnx"))))
     (scores,) = trainer.test(test, torch.utils.data.DataLoader([batch], batch_size=None), verbose=False)
     assert scores["test/mae"] == pytest.approx(2, abs=1e-3)
     assert torch.allclose(test.test_table["prediction"], colours, atol=1e-3)
@@ -494,7 +494,7 @@ def test_fsanet_gets_its_figure_on_real_photographs(real_data):
     records = read_aflw2000(real_data / "aflw2000")
     assert len(records) == 490
     crops = [
-        predictor.crop(read_image(record.image), outline(record), predictor.size)
+        predictor.crop(read_image(record.image), face_points(record), predictor.size)
         for record in map(records.__getitem__, range(len(records)))
     ]
     pose = predictor(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)).pose

@@ -33,7 +33,7 @@ from rankpose.models.checkpoint import check_same_task, load_net
 from rankpose.models.sharding import blocks, shard
 from rankpose.pose import Euler, VectorAngle, VectorProjection
 from rankpose.run import directory as run_directory
-from rankpose.task import PoseTest
+from rankpose.task import PoseScoring
 
 # no batch normalisation, no choice between kernels, and an optimizer that adds to a weight what its gradient says
 EXACT = [
@@ -350,7 +350,7 @@ def test_the_checkpoint_holds_the_moving_average(averaged):
 def score(small_set, net):
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     data = build(composed(f"data.root={small_set}", *BATCH_NORM).data)
-    (scores,) = trainer.test(PoseTest(net), dataloaders=data.val_dataloader(), verbose=False)
+    (scores,) = trainer.test(PoseScoring(net), dataloaders=data.val_dataloader(), verbose=False)
     return scores["test/mae"]
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from rankpose.command.configuration import build, check_own_keys, quiet_libraries, told
 from rankpose.command.several import SEVERAL
-from rankpose.data.batches import Batch, TestCrops, every_image
+from rankpose.data.batches import Batch, PlainCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
@@ -41,17 +41,15 @@ from rankpose.predictors import Predictor, TablePredictor
 from rankpose.report.evaluation import write_evaluation_report
 from rankpose.run.directory import shown
 from rankpose.run.keys import assignment, flat, literal
-from rankpose.task import PoseTest
+from rankpose.task import PoseScoring
 
 log = logging.getLogger(__name__)
 
 
-class TestData(pl.LightningDataModule):
+class PlainCropData(pl.LightningDataModule):
     """Every image once, shared between the trainer's processes."""
 
-    __test__ = False  # no test, whatever pytest thinks
-
-    def __init__(self, crops: TestCrops, batch_size: int, num_workers: int | None) -> None:
+    def __init__(self, crops: PlainCrops, batch_size: int, num_workers: int | None) -> None:
         super().__init__()
         self.crops, self.batch_size, self.num_workers = crops, batch_size, num_workers
 
@@ -74,10 +72,10 @@ def predict(
             raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
         return arange(len(records)), predictor.predict(records)
     assert isinstance(predictor, nn.Module)
-    crops = TestCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
-    test = PoseTest(predictor)
+    crops = PlainCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
+    test = PoseScoring(predictor)
     trainer: pl.Trainer = build(config.trainer)
-    trainer.test(test, datamodule=TestData(crops, config.batch_size, config.num_workers), verbose=False)
+    trainer.test(test, datamodule=PlainCropData(crops, config.batch_size, config.num_workers), verbose=False)
     return test.tested() if trainer.is_global_zero else None
 
 
@@ -101,10 +99,8 @@ def path_of(config: DictConfig, choice: str) -> tuple[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class Test:
+class Trial:
     """One model under one protocol."""
-
-    __test__ = False  # no test, whatever pytest thinks
 
     config: DictConfig
     choice: str
@@ -162,7 +158,7 @@ class Test:
         return found
 
 
-def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Test:
+def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Trial:
     """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
     if choice == "checkpoint" and config.checkpoint is None:
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
@@ -170,7 +166,7 @@ def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str
     protocol.corruptions()
     check_folder_name("protocol.name", protocol.name)
     check_folder_name("name", model)
-    return Test(config, choice, model, protocol, build(config.predictor))
+    return Trial(config, choice, model, protocol, build(config.predictor))
 
 
 def changes_of(config: DictConfig, choice: str) -> list[str]:
@@ -288,7 +284,7 @@ def tell(failures: Sequence[Failure], asked: int) -> None:
         raise RankPoseError(said if asked == 1 else f"{len(failures)} of {asked} tests failed: {said}")
 
 
-def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[Test]:
+def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[Trial]:
     """Every model under every protocol.
 
     Args:
@@ -369,7 +365,7 @@ _OF_ONE_PREDICTOR = ("predictor.",)
 
 
 def report(
-    tests: Sequence[Test], evaluations: Sequence[Evaluation], out: Path, failures: list[Failure] | None = None
+    tests: Sequence[Trial], evaluations: Sequence[Evaluation], out: Path, failures: list[Failure] | None = None
 ) -> list[ModelDifference]:
     """Writes the page and the tables; gives the models' differences.
 
@@ -406,7 +402,7 @@ def _check_place(out: Path) -> None:
         raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
 
 
-def _default_place(tests: Sequence[Test]) -> Path:
+def _default_place(tests: Sequence[Trial]) -> Path:
     first, *others = tests
     if others or first.choice != "checkpoint":
         return Path("evaluations", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from rankpose.data import pool
 from rankpose.data.augment import Augment, follow_pose
 from rankpose.data.corruption import Corruption, image_rng
-from rankpose.data.crop import View, crop_matrix, outline, outline_of, read_image, warp_image, warp_points
+from rankpose.data.crop import View, crop_matrix, face_points, points_around, read_image, warp_image, warp_points
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.identity_sampler import Draw, EveryImage
 from rankpose.data.record import Records
@@ -53,7 +53,7 @@ class CropDataset(Dataset[Batch]):
         images = buffer.numpy()
         points = []
         for i, (draw, view) in enumerate(zip(draws, views, strict=True)):
-            face = outline_of(records.face_box[draw.row], None if landmarks is None else landmarks[draw.row])
+            face = points_around(records.face_box[draw.row], None if landmarks is None else landmarks[draw.row])
             matrix = crop_matrix(face, self.size, view)
             image = warp_image(read_image(records.images[draw.row]), matrix, self.size)
             if self.augment is not None and self.augment.colours is not None:
@@ -78,7 +78,7 @@ class CropDataset(Dataset[Batch]):
         )
 
 
-class TestCrops(Dataset[Batch]):
+class PlainCrops(Dataset[Batch]):
     """What a model under test sees of a set's images, a batch at a time: nothing is augmented.
 
     Args:
@@ -88,8 +88,6 @@ class TestCrops(Dataset[Batch]):
         corruption: what is done to every image, or to its face box, before it is cropped.
         seed: of the corruption's draws, which are an image's own whatever the batch.
     """
-
-    __test__ = False  # no test, whatever pytest thinks
 
     def __init__(
         self, records: Records, crop: CropRule, size: int, corruption: Corruption | None = None, seed: int = 0
@@ -106,7 +104,7 @@ class TestCrops(Dataset[Batch]):
         images = buffer.numpy()
         for i, row in enumerate(rows.tolist()):
             record = self.records[row]
-            image, face = read_image(record.image), outline(record)
+            image, face = read_image(record.image), face_points(record)
             if self.corruption is not None:
                 rng = image_rng(self.seed, row)
                 face = self.corruption.points(face, rng)
@@ -193,7 +191,7 @@ def _batch(buffer: torch.Tensor, pose: np.ndarray, identity: np.ndarray, rows: n
 
 
 def make_loader(
-    dataset: CropDataset | TestCrops, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
+    dataset: CropDataset | PlainCrops, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
 ) -> Loader:
     """A loader of the batches that `sampler` names, with settings that suit the machine.
 
@@ -222,7 +220,7 @@ def make_loader(
 
 
 def every_image(
-    dataset: TestCrops, batch_size: int = 128, num_workers: int | None = None, rank: int = 0, world_size: int = 1
+    dataset: PlainCrops, batch_size: int = 128, num_workers: int | None = None, rank: int = 0, world_size: int = 1
 ) -> Loader:
     """A loader of every image of a set in order, as in testing; see `EveryImage`."""
     if batch_size < 1:

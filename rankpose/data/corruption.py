@@ -144,7 +144,7 @@ class Corruption:
         """The points that the crop goes around.
 
         Args:
-            points: (M, 2) pixels, as `rankpose.data.crop.outline` gives them; left as they are.
+            points: (M, 2) pixels, as `rankpose.data.crop.face_points` gives them; left as they are.
             rng: see `image_rng`.
 
         Returns:

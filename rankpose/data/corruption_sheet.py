@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rankpose.data.corruption import KINDS, STRENGTHS, Corruption, image_rng
-from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image
+from rankpose.data.crop import View, crop_matrix, face_points, read_image, warp_image
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Record
 from rankpose.data.synthetic.sheet import tile
@@ -19,7 +19,7 @@ from rankpose.errors import one_line_errors
 
 def corrupted_crop(record: Record, corruption: Corruption, rng: np.random.Generator, side: int) -> np.ndarray:
     """(side, side, 3) uint8 RGB: what a network sees of a corrupted photograph."""
-    points = corruption.points(outline(record), rng)
+    points = corruption.points(face_points(record), rng)
     image = corruption.image(read_image(record.image), record.face_box, rng)
     return warp_image(image, crop_matrix(points, side, View()), side)
 

@@ -36,12 +36,12 @@ class View:
     """Whether left and right are mirrored, last of all."""
 
 
-def outline(record: Record) -> np.ndarray:
-    """The points that a record's face box goes around: see `outline_of`."""
-    return outline_of(record.face_box, record.landmarks)
+def face_points(record: Record) -> np.ndarray:
+    """The points that a record's face box goes around: see `points_around`."""
+    return points_around(record.face_box, record.landmarks)
 
 
-def outline_of(face_box: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
+def points_around(face_box: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
     """The points that the face box goes around: (68, 2) landmarks, or the (32, 2) ellipse that fills the box.
 
     The box of a turned face is the box around the turned points, as if the turned image had been annotated.

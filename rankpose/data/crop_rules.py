@@ -1,8 +1,8 @@
 """Which part of an image each published model was made to see: named rules from a face's points to a network's input.
 
 A figure belongs to its crop. A rule is a small class that is called with the image, the points that the face box goes
-around (`rankpose.data.crop.outline`) and the side of the input. All rules reach past the image's edge where the face
-does and see black there; none shifts the crop.
+around (`rankpose.data.crop.face_points`) and the side of the input. All rules reach past the image's edge where the
+face does and see black there; none shifts the crop.
 
 Pixel coordinates: whole numbers are pixel centres, y points down. To add a rule, write one class here and name it in
 `CROP_RULES`.

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
 from rankpose.data.augment import Augment
-from rankpose.data.batches import Batch, CropDataset, TestCrops, every_image, make_loader
+from rankpose.data.batches import Batch, CropDataset, PlainCrops, every_image, make_loader
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.identity_sampler import IdentitySampler, Pairs
 from rankpose.data.packed import reading as store
@@ -174,7 +174,7 @@ class PoseDataModule(pl.LightningDataModule):
         return self._evaluation("test")
 
     def _evaluation(self, part: str) -> DataLoader[Batch]:
-        crops = TestCrops(self.records(part), RankPoseCrop(self.test_scale), self.size)
+        crops = PlainCrops(self.records(part), RankPoseCrop(self.test_scale), self.size)
         return every_image(crops, self.eval_batch_size, self.num_workers, *self._process())
 
     def _process(self) -> tuple[int, int]:

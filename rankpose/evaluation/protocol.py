@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rankpose.data.corruption import STRENGTHS, Corruption, image_rng
-from rankpose.data.crop import outline_of
+from rankpose.data.crop import points_around
 from rankpose.data.crop_rules import CropRule, extent_of
 from rankpose.data.packed.reading import check_reach, read_packed
 from rankpose.data.record import Records
@@ -94,7 +94,7 @@ class Protocol:
             return
         rule, corruptions, extent = self.crop or crop, self.corruptions(), 0.0
         for row in range(len(records)):
-            face = outline_of(records.face_box[row], None if records.landmarks is None else records.landmarks[row])
+            face = points_around(records.face_box[row], None if records.landmarks is None else records.landmarks[row])
             for corruption in corruptions:
                 points = face if corruption is None else corruption.points(face, image_rng(self.seed, row))
                 extent = max(extent, extent_of(rule, points, face))

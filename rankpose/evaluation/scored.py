@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rankpose.data.crop import outline
+from rankpose.data.crop import face_points
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records, Reject
 from rankpose.errors import ConfigError, DatasetError
@@ -312,7 +312,7 @@ def pose_table(prediction: Tensor, records: Records, crop: CropRule) -> pd.DataF
     columns |= {name: target[:, k].numpy() for k, name in enumerate(ANGLES)}
     columns |= {f"{name}_pred": prediction[:, k].float().numpy() for k, name in enumerate(ANGLES)}
     columns["geodesic"] = geodesic_error(prediction.float(), target).numpy()
-    squares = np.array([_square(crop.rectangle(outline(records[row]))) for row in range(len(records))])
+    squares = np.array([_square(crop.rectangle(face_points(records[row]))) for row in range(len(records))])
     columns |= {name: squares[:, k] for k, name in enumerate(("crop_x", "crop_y", "crop_side"))}
     return pd.DataFrame(columns)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
 
-AXES = {
+DIRECTIONS = {
     "right": (1.0, 0.0, 0.0),
     "left": (-1.0, 0.0, 0.0),
     "up": (0.0, 1.0, 0.0),
@@ -157,8 +157,8 @@ class _RotationOutput:
     Args:
         name: the model's output.
         transpose: whether the output is M transposed: the camera's axes to the head's.
-        frame: where the model's x, y and z axis point, in words of `AXES`: [right, up, towards] is the project's own
-            frame, [right, down, away] that of most cameras and of BIWI.
+        frame: where the model's x, y and z axis point, in words of `DIRECTIONS`: [right, up, towards] is the project's
+            own frame, [right, down, away] that of most cameras and of BIWI.
     """
 
     name: str
@@ -170,7 +170,7 @@ class _RotationOutput:
             raise ConfigError(f"transpose={self.transpose}: must be true or false.")
         words = [self.frame] if isinstance(self.frame, str) else list(self.frame)
         # the axes are unit vectors: they are orthogonal exactly where the determinant is 1 or -1
-        if any(word not in AXES for word in words) or len(words) != 3 or not abs(torch.det(self._axes())) == 1:
+        if any(word not in DIRECTIONS for word in words) or len(words) != 3 or not abs(torch.det(self._axes())) == 1:
             raise ConfigError(
                 f"frame={words}: must be three words, for x, y and z: right or left, up or down, towards or away."
             )
@@ -195,7 +195,7 @@ class _RotationOutput:
         raise NotImplementedError
 
     def _axes(self) -> Tensor:
-        return torch.tensor([AXES[word] for word in self.frame], dtype=torch.float64).T
+        return torch.tensor([DIRECTIONS[word] for word in self.frame], dtype=torch.float64).T
 
     def _check_count(self, numbers: Tensor, count: int) -> None:
         if numbers.shape[1] != count:

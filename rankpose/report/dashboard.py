@@ -76,7 +76,7 @@ def keys_of(workspace: Any) -> Iterator[tuple[str, str]]:
                 raise TypeError(f"{type(panel).__name__}: what does it show?")
 
 
-def outline(workspace: Any) -> str:
+def as_text(workspace: Any) -> str:
     """The workspace in words: a line for each section and panel."""
     lines = [f"{workspace.name}, for {workspace.entity}/{workspace.project}"]
     for section in workspace.sections:

@@ -34,7 +34,7 @@ AGAIN = "prepare it again (python -m rankpose.prepare), or take the folder (pack
 
 
 @dataclass(frozen=True)
-class CropRule:
+class PackedSquare:
     """Which square around a face is packed: the smallest that holds every crop that may be asked for later."""
 
     size: int = 256
@@ -77,7 +77,7 @@ class Packing:
     """What read the set and with which settings: see `describe`."""
     max_angle: float | None
     """Images with an angle beyond +- this many degrees were left out."""
-    crop: CropRule
+    crop: PackedSquare
     images: int
     identities: int
     rejects: tuple[Reject, ...]
@@ -131,7 +131,7 @@ def read_packing(path: str | Path) -> Packing:
     if version not in _OPENS:
         raise DatasetError(f"{path}: is a packed file of version {version}, this is {VERSION}: {AGAIN}.")
     rejects = tuple(Reject(**reject) for reject in content.pop("rejects"))
-    return Packing(**content | {"crop": CropRule(**content["crop"]), "rejects": rejects})
+    return Packing(**content | {"crop": PackedSquare(**content["crop"]), "rejects": rejects})
 
 
 def check_reach(key: str, path: str | Path, extent: float, turn_deg: float, instead: str) -> None:
@@ -140,7 +140,7 @@ def check_reach(key: str, path: str | Path, extent: float, turn_deg: float, inst
     Args:
         key: of the configuration, that names the file.
         path: the file.
-        extent, turn_deg: see `CropRule.holds`.
+        extent, turn_deg: see `PackedSquare.holds`.
         instead: another way out than to prepare another file.
 
     Raises:

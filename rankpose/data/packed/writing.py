@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from rankpose.data import pool
 from rankpose.data.columns import fixed_lists, open_mapped
-from rankpose.data.crop import outline, reach, square_matrix, warp_image, warp_points
+from rankpose.data.crop import face_points, reach, square_matrix, warp_image, warp_points
 from rankpose.data.images import decode, read_file, size_and_time
 from rankpose.data.packed import reading as store
-from rankpose.data.packed.reading import CropRule, Packing
+from rankpose.data.packed.reading import PackedSquare, Packing
 from rankpose.data.record import BadFile, Records, Reject, Texts
 from rankpose.errors import DatasetError
 from rankpose.files import write_whole
@@ -51,7 +51,7 @@ class _Job:
 
     root: Path
     parts: Path
-    crop: CropRule
+    crop: PackedSquare
     strict: bool
     factors: pa.DataType | None
 
@@ -62,7 +62,7 @@ def prepare(
     out: str | Path,
     reader: Callable[..., Records],
     max_angle: float | None,
-    crop: CropRule | None = None,
+    crop: PackedSquare | None = None,
     strict: bool = False,
     workers: int | None = None,
     shard: int = SHARD,
@@ -87,7 +87,7 @@ def prepare(
         DatasetError: the name does not end with `.arrow`, or is taken by something else; the disk is full; an image
             cannot be decoded (strict), or none can.
     """
-    root, out, crop = Path(root), Path(out), crop or CropRule()
+    root, out, crop = Path(root), Path(out), crop or PackedSquare()
     if out.suffix != ".arrow":
         raise DatasetError(f"out={out}: a packed file's name ends with .arrow.")
     try:
@@ -107,7 +107,7 @@ def prepare(
         raise DatasetError(f"{out}: cannot be written ({error.strerror or error}).") from error
 
 
-def _plan(records: Records, reader: str, max_angle: float | None, crop: CropRule) -> str:
+def _plan(records: Records, reader: str, max_angle: float | None, crop: PackedSquare) -> str:
     """The digest of what is to be packed and how: nothing is opened."""
     # as floats: 99 and 99.0 are one setting
     numbers = [None if max_angle is None else float(max_angle), *map(float, asdict(crop).values())]
@@ -136,7 +136,7 @@ def _write(
     out: Path,
     reader: str,
     max_angle: float | None,
-    crop: CropRule,
+    crop: PackedSquare,
     strict: bool,
     workers: int | None,
     plan: str,
@@ -197,7 +197,7 @@ def _write_shard(job: _Job, task: tuple[int, Records]) -> int:
             rejects.append(Reject(record.image, bad.reason))
             continue
         digest.update(f"{record.name}/{len(source)}\n".encode() + source)
-        square = reach(outline(record), job.crop.extent, job.crop.turn_deg)
+        square = reach(face_points(record), job.crop.extent, job.crop.turn_deg)
         crop = warp_image(image, square_matrix(*square, size), size)
         _, jpeg = cv2.imencode(
             ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, job.crop.quality]
@@ -267,7 +267,7 @@ def _join(
     out: Path,
     reader: str,
     max_angle: float | None,
-    crop: CropRule,
+    crop: PackedSquare,
     plan: str,
 ) -> Packing:
     """Puts the shards together, one in memory at a time."""

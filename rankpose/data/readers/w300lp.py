@@ -33,7 +33,7 @@ from rankpose.errors import ConfigError, DatasetError
 NAME = "300W-LP"
 HOW = (
     "Download 300W-LP.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root (in evaluation "
-    "roots.lp) to the folder that holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
+    "roots.w300lp) to the folder that holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
 )
 NO_SAMPLES = ("landmarks", "Code")
 _MIRRORED = r"[_-](?:h?flip(?:ped)?|mirror(?:ed)?)"

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rankpose.data.crop import View, crop_matrix, outline, read_image, warp_image
+from rankpose.data.crop import View, crop_matrix, face_points, read_image, warp_image
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
@@ -53,7 +53,7 @@ def beside_sheet(folder: Path, seed: int, pairs: int = 48, pairs_a_row: int = 6,
     tiles = []
     for number, row in enumerate(rng.permutation(len(records))[:pairs]):
         record = records[int(row)]
-        photograph = crop_face(read_image(record.image), outline(record), side)
+        photograph = crop_face(read_image(record.image), face_points(record), side)
         tiles.append(np.hstack([photograph, draw_tile(rng, seed * 1000 + number, record.pose, side)]))
     return tile([tiles[i : i + pairs_a_row] for i in range(0, len(tiles) // pairs_a_row * pairs_a_row, pairs_a_row)])
 
