@@ -19,7 +19,9 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from rankpose.callbacks.survival import SIGNALS, KeepLast, SeedBatches, StopAtNonFinite, Stopped, stoppable
+from rankpose.callbacks.keep_last import KeepLast
+from rankpose.callbacks.non_finite import StopAtNonFinite
+from rankpose.callbacks.seeding import SeedBatches
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import IdentitySampler
 from rankpose.errors import CheckpointError, ConfigError, LoaderError, TrainingError
@@ -28,6 +30,7 @@ from rankpose.models.checkpoint import read_checkpoint
 from rankpose.run import directory as run_directory
 from rankpose.run.checkpoints import WholeCheckpoints
 from rankpose.run.curves import CurveLogger, gather_curves
+from rankpose.run.stopping import SIGNALS, Stopped, stoppable
 
 EPOCHS, BATCHES, LOG_EVERY = 3, 12, 5
 

@@ -23,7 +23,7 @@ from commands import metrics, succeed, train
 from torch import nn
 
 from rankpose import workspace
-from rankpose.callbacks import monitor
+from rankpose.callbacks import pictures, speed
 from rankpose.errors import ConfigError
 from rankpose.report import dashboard
 from rankpose.run import loggers
@@ -395,7 +395,7 @@ class Kept(pl.loggers.Logger):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_speed_is_images_over_waiting_and_work(monkeypatch, tmp_path, accumulate):
     clock, logger = SimpleNamespace(now=0.0), Kept()
-    monkeypatch.setattr(monitor, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     trainer = pl.Trainer(
         max_epochs=3,
         accelerator="cpu",
@@ -403,7 +403,7 @@ def test_speed_is_images_over_waiting_and_work(monkeypatch, tmp_path, accumulate
         log_every_n_steps=3,
         accumulate_grad_batches=accumulate,
         gradient_clip_val=0.1,
-        callbacks=[monitor.TrainingSpeed()],
+        callbacks=[speed.TrainingSpeed()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -422,10 +422,10 @@ def test_speed_is_images_over_waiting_and_work(monkeypatch, tmp_path, accumulate
 
 def test_pictures_are_spread_over_the_yaw():
     yaw = np.array([50.0, -80.0, 0.0, 80.0, 10.0, -40.0])
-    assert list(yaw[monitor.spread(yaw, 3)]) == [-80.0, 0.0, 80.0]
-    assert sorted(monitor.spread(yaw, 20)) == list(range(6))
+    assert list(yaw[pictures.spread(yaw, 3)]) == [-80.0, 0.0, 80.0]
+    assert sorted(pictures.spread(yaw, 20)) == list(range(6))
     with pytest.raises(ConfigError, match=r"callbacks\.pictures\.every=0"):
-        monitor.ValidationPictures(every=0)
+        pictures.ValidationPictures(every=0)
 
 
 def test_names(tmp_path):

@@ -176,7 +176,7 @@ class Announce(Callback):
 
 def _end(number: int, frame: FrameType | None) -> None:
     if frame is None:
-        return  # `rankpose.callbacks.survival.KeepLast` calls, to say that it ends the run itself
+        return  # `rankpose.callbacks.keep_last.KeepLast` calls, to say that it ends the run itself
     if number == signal.SIGINT:
         signal.signal(number, signal.SIG_DFL)
     Announce.stopped = True

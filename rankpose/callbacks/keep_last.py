@@ -1,6 +1,6 @@
-"""What happens around steps so that a run survives: checkpoints to go on from, signals, and losses that are no numbers.
+"""How does a run survive a signal, a kill, or the death of its loader processes? By a checkpoint to go on from.
 
-All of them act between two steps, at a moment from which a resumed run goes on as if nothing had happened.
+It is written between two steps, at a moment from which a resumed run goes on as if nothing had happened.
 """
 
 import logging
@@ -14,15 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor
 
-from rankpose.errors import ConfigError, LoaderError, TrainingError
-from rankpose.run.directory import last_good, shown
+from rankpose.callbacks.turns import in_any_process, is_turn
+from rankpose.errors import ConfigError, LoaderError
+from rankpose.run.directory import shown
 from rankpose.run.keys import typed
 from rankpose.run.stopping import SIGNALS, TRY_AGAIN, Stopped, give_back, known_signals, only_once
 
@@ -85,7 +83,7 @@ class KeepLast(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # the end of the epoch before has been saved, and logged since; a run that only now begins has nothing to save
         saved = trainer.global_step > 0 and Path(self.path).exists()
-        if _in_any_process(trainer, saved and self.received is not None):
+        if in_any_process(trainer, saved and self.received is not None):
             self._stop(trainer)
 
     def on_train_batch_start(self, *args: Any) -> None:
@@ -95,17 +93,17 @@ class KeepLast(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._at_rest = _is_between_steps(trainer)
-        look = _is_turn(trainer)
+        look = is_turn(trainer)
         if (trainer.world_size > 1 and not look) or not self._at_rest:
             return
-        if _in_any_process(trainer, self.received is not None):
+        if in_any_process(trainer, self.received is not None):
             # Lightning writes the row of this step after this hook, which does not return
             trainer._logger_connector.on_batch_end()
             trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
             self._stop(trainer)
         # a step at which curves are written is none to save at: killed in between, the row would be missing for good
-        if look and _in_any_process(trainer, time.monotonic() - self._saved_at >= self.every_s):
+        if look and in_any_process(trainer, time.monotonic() - self._saved_at >= self.every_s):
             self._save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -117,7 +115,7 @@ class KeepLast(Checkpoint):
         self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if _in_any_process(trainer, self.received is not None):
+        if in_any_process(trainer, self.received is not None):
             self._stop(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -190,99 +188,6 @@ class KeepLast(Checkpoint):
         self._replaced = {}
 
 
-class StopAtNonFinite(Callback):
-    """Stops a run whose loss or weights are not finite, before a checkpoint is written of them.
-
-    The loss is watched on the device and looked at once every `log_every_n_steps` steps, before a validation and before
-    a checkpoint; weights are looked at before a checkpoint. With a loss scaler (`trainer.precision=16-mixed`) single
-    steps that overflow are skipped, which is how a scaler works; then only as many in a row stop the run.
-    """
-
-    def __init__(self) -> None:
-        self._first = torch.tensor(0)
-        self._streak = torch.tensor(0)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._first = self._streak = torch.tensor(0, device=pl_module.device)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        loss: Tensor = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        bad = ~torch.isfinite(loss.detach())
-        self._first = torch.where(bad & (self._streak == 0), trainer.global_step, self._first)
-        self._streak = (self._streak + 1) * bad if _scales(trainer) else self._streak + bad
-        if _is_turn(trainer):
-            self._look(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._look(trainer)
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        self._look(trainer)
-        tensors = [*pl_module.parameters(), *pl_module.buffers()]
-        finite = [torch.isfinite(tensor.detach()).all() for tensor in tensors if tensor.is_floating_point()]
-        if _in_any_process(trainer, bool(finite) and not bool(torch.stack(finite).all())):
-            raise TrainingError(self._message(trainer, f"weights are not finite at step {trainer.global_step}"))
-
-    def _look(self, trainer: Any) -> None:
-        limit = max(1, trainer.log_every_n_steps) if _scales(trainer) else 1
-        if not _in_any_process(trainer, int(self._streak) >= limit):
-            return
-        first = int(self._first)
-        terms = ", ".join(
-            f"{name}={float(value):g}"
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("train/") and not math.isfinite(value)
-        )
-        raise TrainingError(
-            self._message(trainer, f"the loss is not finite from step {first} on ({terms or 'in another process'})")
-        )
-
-    def _message(self, trainer: pl.Trainer, what: str) -> str:
-        rates = sorted({float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups})
-        run = Path(trainer.default_root_dir)
-        return (
-            f"{shown(run)}: {what}, with learning rate {', '.join(f'{rate:.3g}' for rate in rates)} and "
-            f"trainer.precision={trainer.precision}; {last_good(run)}. Try a lower optimizer.lr, "
-            "trainer.gradient_clip_val=1, or trainer.precision=32-true (bf16-mixed instead of 16-mixed)."
-        )
-
-
-class SeedBatches(Callback):
-    """Seeds what is random in a training step, such as dropout, by seed, process and step.
-
-    So a run that goes on draws what it would have drawn, and no generator's state need be kept.
-
-    Args:
-        seed: of the run.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        batch = trainer.fit_loop.epoch_loop.total_batch_idx
-        mixed = np.random.SeedSequence([self.seed, trainer.global_rank, batch])
-        torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
-
-
-def _in_any_process(trainer: pl.Trainer, fact: bool) -> bool:
-    return fact if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(fact, all=False)
-
-
-def _is_turn(trainer: Any) -> bool:
-    """Once every `log_every_n_steps` steps, half way between those at which curves are written.
-
-    Often enough to look at what makes a GPU, or the other processes, wait.
-    """
-    every = max(1, trainer.log_every_n_steps)
-    return trainer.global_step % every == every // 2
-
-
 def _is_between_steps(trainer: pl.Trainer) -> bool:
     """Whether a checkpoint now leaves nothing undone.
 
@@ -298,7 +203,3 @@ def _is_between_steps(trainer: pl.Trainer) -> bool:
         and not loop.epoch_loop._should_check_val_fx(data)
         and not loop.epoch_loop._is_training_done
     )
-
-
-def _scales(trainer: pl.Trainer) -> bool:
-    return getattr(trainer.precision_plugin, "scaler", None) is not None
