@@ -13,13 +13,11 @@ from scipy.stats import spearmanr
 
 from rankpose.losses import same_identity_pairs
 from rankpose.metrics import (
-    EvaluationScores,
     PoseScores,
     aligned,
     alignment,
     angle_error,
     axis_error,
-    binned_error,
     cumulative_share,
     evaluation_scores,
     geodesic_error,
@@ -154,30 +152,6 @@ def test_area_is_that_under_the_cumulative_curve():
     assert 0 < found["auc_30"] < 1
     for limit in (5, 10, 15):
         assert found[f"within_{limit}"] == pytest.approx(float(curve[1000 * limit]))
-
-
-def test_bins_by_hand():
-    bins = binned_error(torch.tensor([1.0, 3.0, 7.0, 5.0, 2.0]), torch.tensor([0.0, 9.9, 10.0, -0.1, 370.0]))
-    place = {float(edge): k for k, edge in enumerate(bins.edges[:-1])}
-    assert bins.edges[[0, -1]].tolist() == [-180, 180]
-    assert [bins.images[place[edge]].item() for edge in (-10, 0, 10)] == [1, 2, 2]
-    assert [bins.mean[place[edge]].item() for edge in (-10, 0, 10)] == [5, 2, 4.5]
-    assert bins.images.sum() == 5
-    assert math.isnan(bins.mean[place[90]])
-
-
-@pytest.mark.parametrize("angle", [-180.0, 180.0, 179.99999, -180.00000000000003, 540.0])
-def test_every_angle_has_a_bin(angle):
-    bins = binned_error(torch.ones(1).double(), torch.tensor([angle], dtype=torch.float64))
-    assert bins.images.shape == bins.mean.shape == (36,)
-    assert bins.images[[0, -1]].sum() == 1
-
-
-def test_bins_hold_the_mean_of_all():
-    poses = random_poses(200)
-    error = geodesic_error(noisy(poses), poses).double()
-    bins = binned_error(error, poses[:, 1])
-    assert torch.nansum(bins.images * bins.mean) == pytest.approx(float(error.sum()))
 
 
 def test_pairs_by_gap_by_hand():
@@ -414,10 +388,9 @@ def test_a_missing_prediction_never_flatters():
     assert found["spearman"] == 0.5
 
 
-@pytest.mark.parametrize("metric", [PoseScores, EvaluationScores])
-def test_two_processes_give_the_metric_of_one(metric):
+def test_two_processes_give_the_metric_of_one():
     prediction, target, identity = noisy(random_poses(31)), random_poses(31), torch.arange(31) // 3
-    one, ranks = metric(), [metric(), metric()]
+    one, ranks = PoseScores(), [PoseScores(), PoseScores()]
     one.update(torch.arange(31), prediction, target, identity)
     for rank, process in enumerate(ranks):
         # as DistributedSampler deals: every other sample, and the first one again to make them even
