@@ -1,10 +1,13 @@
 """Trains a head-pose network and tests it on people it has never seen: `python -m rankpose.train`."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
-from rankpose.command.configuration import entry_point
+from rankpose.command.configuration import entry_point, stopped_by
 from rankpose.command.repeat import with_recorded_overrides
 from rankpose.errors import one_line_errors
+from rankpose.run.stopping import stoppable
 from rankpose.sweep import grids, ray_launcher
 from rankpose.sweep import runs as sweeps
 
@@ -18,8 +21,8 @@ ray_launcher.register()
 @sweeps.recorded
 def main(config: DictConfig) -> float | None:
     """Gives the best validation MAE, which a search makes small."""
-    from rankpose.command.training import train  # torch and Lightning: only once the command line is understood
-
+    with stoppable(Path(str(config.run_dir)), **stopped_by(config)):  # the imports may take half a minute
+        from rankpose.command.training import train  # torch and Lightning: only once the command line is understood
     return train(config)
 
 

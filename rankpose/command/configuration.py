@@ -97,6 +97,12 @@ def current_job() -> Job:
     return Job(groups, tuple(told(hydra)), sweep)
 
 
+def stopped_by(config: DictConfig) -> dict[str, Any]:
+    """What stops a run, as `callbacks.last` says, and its exit code then."""
+    last = OmegaConf.select(config, "callbacks.last") or {}
+    return {key: last[key] for key in ("signals", "exit_code") if key in last}
+
+
 def texts_of(argument: str) -> list[str]:
     """The texts of `KEY=VALUE`, `KEY=A,B` or `KEY=[A,B]` as Hydra reads them; null and nothing are none.
 

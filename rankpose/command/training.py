@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +20,7 @@ from rankpose.command.configuration import (
     precision_told,
     quiet_libraries,
     refusals,
+    stopped_by,
     told,
 )
 from rankpose.command.contradictions import check, check_batches
@@ -89,12 +89,6 @@ def make_trainer(config: DictConfig) -> pl.Trainer:
     # otherwise Lightning adds a checkpoint of its own
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
     return build(config.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=keeps)
-
-
-def stopped_by(config: DictConfig) -> dict[str, Any]:
-    """What stops a run, as `callbacks.last` says, and its exit code then."""
-    last = OmegaConf.select(config, "callbacks.last") or {}
-    return {key: last[key] for key in ("signals", "exit_code") if key in last}
 
 
 def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
