@@ -348,7 +348,7 @@ REFUSED = {
     "no name": (["name=.hidden"], "name=.hidden: must be names of folders"),
     "another protocol's name": (["protocol=aflw2000_all", "protocol.name=aflw2000"], "is the name of another protocol"),
     "the same twice": (["protocol=aflw2000,aflw2000"], "names aflw2000 twice"),
-    "nothing between": (["protocol=aflw2000,,biwi"], "names nothing between two commas"),
+    "nothing between": (["protocol=aflw2000,,biwi"], "protocol=aflw2000,,biwi: cannot be read as KEY=VALUE"),
 }
 
 

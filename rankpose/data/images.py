@@ -18,6 +18,8 @@ from rankpose.data.record import BadFile
 
 _DAMAGED = "with a cut-off, damaged or unreadable image"
 _JPEG = b"\xff\xd8\xff"
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+"""What follows it, or stands in its place, Pillow does not look at and OpenCV does."""
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")
 """As Pillow names them: what OpenCV reads as it is stored. It turns a TIFF as its orientation says."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16")
@@ -76,7 +78,7 @@ def check_image(path: str) -> tuple[int, int]:
             if header.format not in _FORMATS or header.mode not in _MODES:
                 kind = f"{header.format} image of mode {header.mode}"
                 raise BadFile(f"with a {kind}: save it as JPEG or PNG, in RGB or grey", path)
-            if header.format == "PNG":
+            if header.format == "PNG" and content.endswith(_PNG_END):
                 header.verify()
             elif content.startswith(_JPEG):
                 simplejpeg.decode_jpeg(content, colorspace="GRAY", min_height=1, min_width=1, min_factor=8)
