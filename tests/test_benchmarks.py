@@ -21,7 +21,7 @@ def tiny_run(tmp_path_factory):
     options = "--backbone resnet10_slim --size 32 --batch 8 --seconds 1 --modes bf16"
     command = [sys.executable, "-m", "benchmarks.gpu_train", *options.split(), "--out", str(out)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done.stdout
 

@@ -135,7 +135,7 @@ def sharded(small_set, tmp_path_factory):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     succeed(process)
     return SimpleNamespace(folder=folder, run=folder / "run", output=process.stdout + process.stderr)

@@ -340,7 +340,7 @@ def test_training_outlives_wandb(tmp_path):
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=300,
+        timeout=1200,
     )
     assert process.returncode == 0, process.stderr[-3000:]
     assert "trained 40" in process.stdout
