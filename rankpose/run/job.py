@@ -59,7 +59,7 @@ def _common(sweep: Path) -> set[str]:
     """Overrides that all runs of a sweep have alike, where the sweep's folder can be seen from here."""
     try:
         hydra = read_yaml(sweep / "multirun.yaml")["hydra"]
-        params = hydra["sweeper"].get("params") or {}
+        params = hydra.get("sweeper", {}).get("params") or {}
         return {*hydra["overrides"]["task"], *(f"{key}={value}" for key, value in params.items())}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()  # other sweepers than Hydra's own write no such file
