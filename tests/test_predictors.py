@@ -35,7 +35,7 @@ from rankpose.pose import VectorProjection, euler_to_rotmat
 from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
 from rankpose.predictors.export import export_onnx
 from rankpose.predictors.outputs import (
-    AXES,
+    DIRECTIONS,
     Angle,
     AngleOutput,
     BinOutput,
@@ -134,7 +134,11 @@ def test_a_crop_that_leaves_nothing_is_refused(rule, key):
 
 ANY_POSE = st.tuples(st.floats(-85, 85), st.floats(-170, 170), st.floats(-170, 170))
 FRAMES = [
-    [x, y, z] for x in AXES for y in AXES for z in AXES if abs(np.linalg.det([AXES[word] for word in (x, y, z)])) == 1
+    [x, y, z]
+    for x in DIRECTIONS
+    for y in DIRECTIONS
+    for z in DIRECTIONS
+    if abs(np.linalg.det([DIRECTIONS[word] for word in (x, y, z)])) == 1
 ]
 
 
@@ -144,7 +148,7 @@ def test_a_rotation_in_any_frame_gives_its_pose(pose, frame, transpose, scale):
     """The model's matrix holds the head's axes, in the camera's axes as the model names them."""
     pose = torch.tensor([pose], dtype=torch.float64)
     ours = euler_to_rotmat(pose)[0].numpy()
-    axes = [np.array(AXES[word]) for word in frame]
+    axes = [np.array(DIRECTIONS[word]) for word in frame]
     # entry (i, j): how much of its axis i the head's own axis j has after the rotation
     matrix = np.array([[first @ ours @ second for second in axes] for first in axes])
     matrix = matrix.T if transpose else matrix

@@ -430,7 +430,7 @@ def evaluate_all(config: DictConfig) -> None:
     """
     quiet_libraries()
     with open_dict(config):
-        several: Any = OmegaConf.to_container(config.pop("several", OmegaConf.create()))
+        several: Any = OmegaConf.to_container(config.pop("several", OmegaConf.create()), resolve=True)
     check_own_keys(config, "evaluate")
     tests = tests_of(config, {key: [str(value) for value in values] for key, values in several.items()})
     out = Path(str(config.out)) if config.out else _default_place(tests)
