@@ -1,5 +1,6 @@
 """Properties of crops, augmentation and the order of batches."""
 
+import os
 import re
 import signal
 import subprocess
@@ -408,14 +409,29 @@ main()
 """
 
 
+SLOW_TO_IMPORT = """
+import os, time
+try:
+    os.close(os.open({0!r}, os.O_CREAT | os.O_EXCL))
+except FileExistsError:  # another worker was here before
+    time.sleep(8)
+def setNumThreads(count): pass
+"""
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["started", "still importing"])
 @pytest.mark.parametrize(("name", "code"), [("INT", 130), ("TERM", 143)])
-def test_a_signal_to_all_processes_of_a_pool_shows_no_traceback(name, code):
+def test_a_signal_to_all_processes_of_a_pool_shows_no_traceback(name, code, slow, tmp_path):
+    """Also where one of them comes to look at signals only when it has been told twice, by the group and the pool."""
+    if slow:
+        (tmp_path / "cv2.py").write_text(SLOW_TO_IMPORT.format(str(tmp_path / "first")))
     process = subprocess.run(
         [sys.executable, "-c", POOL.format(name)],
         capture_output=True,
         text=True,
         timeout=1200,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.returncode == code, process.stderr

@@ -69,11 +69,14 @@ def workers(count: int | None, most: int, chunk: int = 1) -> Iterator[Mapped]:
     try:
         with _sigterm_as_exit():
             yield lambda function, items: pool.map(function, items, chunksize=chunk)
-    except BrokenProcessPool as error:
-        raise DatasetError("a worker process was killed, perhaps for want of memory: use fewer workers.") from error
-    except (KeyboardInterrupt, SystemExit):
+    except BaseException as error:
+        # Killed: a SIGTERM of ours is lost where that of a whole group, which they ignore, still waits to be looked at,
+        # as in one that is importing; and the pool would wait for it for ever.
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+            process.kill()
+        if isinstance(error, BrokenProcessPool):
+            told = "a worker process was killed, perhaps for want of memory: use fewer workers."
+            raise DatasetError(told) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
