@@ -273,7 +273,7 @@ def flop_per_image(backbone: str, size: int) -> int:
 def matrix_rates() -> dict[str, float]:
     """What the machine can do at most: 1e12 operations a second in products of large matrices, best of several."""
     torch.set_float32_matmul_precision("high")
-    device, side, times = ("cuda", 8192, 20) if torch.cuda.is_available() else ("cpu", 1024, 2)
+    device, side, times = ("cuda", 8192, 20) if torch.cuda.is_available() else ("cpu", 512, 2)
     rates = {}
     for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
         left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))

@@ -1,11 +1,14 @@
 """How tests run the entry points: real processes, small sizes."""
 
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from warm import Warm
 
 INTERRUPT = {"PYTHONPATH": str(Path(__file__).parent)}
 """The environment in which `interrupt.AtStep` is found."""
@@ -25,12 +28,28 @@ NAME = "~-=a, [b] {c} (d) 'e\" ${f} $g \\h\\ #i %20 & ; * ? é"
 """Of a folder: what Hydra, OmegaConf, a shell, argparse, glob patterns and URLs read as something else."""
 
 
-def run(module, *arguments, cwd, prepare=None, **options):
+warm = functools.cache(Warm)
+running = None
+"""The test that runs, as pytest knows it."""
+
+
+def run(module, *arguments, cwd, prepare=None, env=None, fresh=False):
+    """What `python -m rankpose.MODULE ARGUMENTS` gives, in a group of its own.
+
+    Args:
+        prepare: called in the process before it starts.
+        fresh: in a new interpreter; else in a copy of one that has imported the libraries (`warm.py`).
+    """
+    assert running is None or running.get_closest_marker("slow"), "what starts an entry point is marked as slow"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
+    environment |= env or {}
+    arguments = list(map(str, arguments))
+    if not fresh and prepare is None and sys.platform == "linux":
+        return warm().run(f"rankpose.{module}", arguments, Path(cwd), environment, timeout=1200)
     return subprocess.run(
-        [sys.executable, "-m", f"rankpose.{module}", *map(str, arguments)],
+        [sys.executable, "-m", f"rankpose.{module}", *arguments],
         cwd=cwd,
-        env=environment | options.pop("env", {}),
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -38,7 +57,6 @@ def run(module, *arguments, cwd, prepare=None, **options):
         # a test that signals its group must not be one of it; and a shell may have told us to ignore Ctrl-C
         start_new_session=True,
         preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), prepare and prepare()),
-        **options,
     )
 
 

@@ -56,7 +56,7 @@ def test_a_run_needs_neither_utf8_nor_a_home_nor_a_login(small_set, tmp_path):
     # nobody, not even root, can make a folder there
     environment = {**ASCII, "HOME": "/proc/nowhere", "WANDB_MODE": "run"}
     arguments = ["logger=default", "trainer.max_epochs=1", "hydra.run.dir=run", "data.num_workers=0"]
-    process = succeed(train(small_set, *arguments, cwd=tmp_path, env=environment))
+    process = succeed(train(small_set, *arguments, cwd=tmp_path, env=environment, fresh=True))
     assert metrics(tmp_path / "run")["test/mae"] > 0
     assert "this run is logged offline" in process.stdout
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))

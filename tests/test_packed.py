@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import run, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
@@ -327,8 +328,8 @@ def test_a_file_that_is_no_packed_one_is_refused_by_name(tree, packed, tmp_path,
 # Preparing
 
 
-def command(tree, out, *more):
-    return [sys.executable, "-m", "rankpose.prepare", "data=300w_lp", f"data.root={tree}", f"out={out}", *more]
+def prepare_lp(tree, out, *more, **options):
+    return run("prepare", "data=300w_lp", f"data.root={tree}", f"out={out}", *more, cwd=out.parent, **options)
 
 
 IN_PARTS = """
@@ -374,14 +375,14 @@ def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_from_there(tree, tmp_p
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
 
     read_300w_lp(tree)  # the index is there
-    failed = subprocess.run(command(tree, out), preexec_fn=little_room, capture_output=True, text=True)
+    failed = prepare_lp(tree, out, prepare=little_room)
     assert failed.returncode == 1
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
     assert "no room" in line
     assert str(out) in line
     assert "Traceback" not in failed.stderr
     assert not out.exists()
-    subprocess.run(command(tree, out), check=True, capture_output=True)
+    succeed(prepare_lp(tree, out))
     assert len(open_packed(out)) == PEOPLE * VIEWS
 
 
@@ -395,7 +396,7 @@ def test_two_at_once_do_each_other_no_harm(tree, packed, tmp_path):
 
 def test_a_finished_file_stays_and_one_of_other_settings_is_not_written_over(tree, tmp_path):
     out = tmp_path / "lp.arrow"
-    first = subprocess.run(command(tree, out), check=True, capture_output=True, text=True)
+    first = succeed(prepare_lp(tree, out))
     assert f"{PEOPLE * VIEWS} images of {PEOPLE} identities" in first.stdout
     written = out.stat().st_mtime_ns
     pack(tree, out)
@@ -444,14 +445,14 @@ def faulty(tmp_path):
 def test_rejects_go_to_a_table_with_file_and_reason(faulty, tmp_path):
     root, told = faulty
     out = tmp_path / "lp.arrow"
-    done = subprocess.run(command(root, out), check=True, capture_output=True, text=True)
+    done = succeed(prepare_lp(root, out))
     table = pd.read_csv(tmp_path / "lp.rejects.csv").set_index("file")["reason"]
     assert set(table.index) == set(told)
     assert all(word in table[file] for file, word in told.items())
     assert len(open_packed(out)) == PEOPLE * VIEWS - len(told)
     assert {reject.file for reject in open_packed(out).rejects} == set(told)
     assert "lp.rejects.csv" in done.stdout
-    strict = subprocess.run(command(root, tmp_path / "s.arrow", "strict=true"), capture_output=True, text=True)
+    strict = prepare_lp(root, tmp_path / "s.arrow", "strict=true")
     assert strict.returncode == 1
     assert "strict=false" in strict.stderr
     assert any(file in strict.stderr for file in told)
@@ -531,7 +532,7 @@ def test_a_folder_needs_no_index_where_none_can_be_kept(tmp_path, monkeypatch, c
 
 
 def test_training_from_the_packed_file_needs_no_folder(tree, packed, tmp_path):
-    arguments = [sys.executable, "-m", "rankpose.train", "data=300w_lp", f"data.root={tmp_path / 'gone'}"]
+    arguments = ["data=300w_lp", f"data.root={tmp_path / 'gone'}"]
     arguments += [f"data.packed={packed}", "data.split.val_share=0.2", "data.split.test_share=0.2"]
     arguments += [
         "data.max_angle=35",
@@ -541,8 +542,7 @@ def test_training_from_the_packed_file_needs_no_folder(tree, packed, tmp_path):
         "data.num_workers=1",
     ]
     arguments += ["backbone.options.channels=[8,16,24,32]", "trainer.max_epochs=1", "logger=csv", "hydra.run.dir=run"]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = succeed(run("train", *arguments, cwd=tmp_path))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test/mae"] > 0
     assert "1 identities with 1 images are not visited" in done.stdout + done.stderr
     known = json.loads((tmp_path / "run" / "run.json").read_text())["data"]

@@ -29,6 +29,8 @@ from rankpose.report import dashboard
 from rankpose.run import loggers
 from rankpose.run.job import Job
 
+pytestmark = pytest.mark.slow
+
 VALIDATIONS = 2
 IMAGES = 8
 
@@ -74,7 +76,8 @@ def sweep(small_set, tmp_path_factory):
     arguments = ["-m", "loss=mse,rank_mse", "logger=default", "data.num_workers=0", "trainer.log_every_n_steps=5"]
     arguments += ["hydra.sweep.dir=study", f"callbacks.pictures.images={IMAGES}", "seed=3"]
     environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data")}
-    process = succeed(train(small_set, *arguments, cwd=folder, env=environment))
+    # W&B finds its folders when it is imported
+    process = succeed(train(small_set, *arguments, cwd=folder, env=environment, fresh=True))
     return SimpleNamespace(
         folder=folder / "study",
         said=process.stdout + process.stderr,
