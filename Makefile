@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-PIP := $(RUN) -m pip --disable-pip-version-check
+PIP := $(RUN) -m pip --quiet --disable-pip-version-check
+PACKAGES := --editable '.[dev]' --constraint constraints.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -12,22 +13,23 @@ help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 	@echo "  ARGS passes overrides on: make train ARGS='loss=mse backbone=resnet18'"
 
-install: $(VENV)/.installed  ## Virtual environment in .venv with everything (6.6 GB, about 3 minutes)
+install: $(VENV)/.installed  ## Virtual environment in .venv with everything (6.6 GB, one to three minutes)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: Python 3.11 to 3.13 is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade --editable '.[dev]' --constraint constraints.txt
+	$(PIP) install uv --constraint constraints.txt
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) $(PACKAGES) || $(PIP) install --upgrade $(PACKAGES)
 	touch $@
 
 train: install  ## Make the embedded data set, train RankPose on it, test it, draw report.html
 	$(RUN) -m rankpose.train $(ARGS)
 
-test: install  ## Check style and types, and run all tests
+test: install  ## Check style and types, and run all tests; ARGS="-m 'not slow'" leaves the trainings out
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(ARGS)
+	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
 
 lint: install  ## Check style and types only
 	$(RUN) -m ruff check .

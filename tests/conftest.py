@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import commands
 import pytest
 from commands import PEOPLE, succeed, train
 from hypothesis import settings
@@ -12,6 +13,23 @@ from rankpose.data.synthetic.write import write_synthetic
 # a time limit an example would fail on a busy machine
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+LONGEST_FIRST = ("sweeps", "wandb", "survival", "scaling", "notebooks", "configuration", "evaluate_command", "packed")
+"""Files that begin early, so that no process works on one of them alone when all others have finished."""
+
+
+def pytest_collection_modifyitems(items):
+    """Orders files, and marks as slow what needs a run: it starts an entry point, as `commands.run` makes sure of."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
+def pytest_runtest_setup(item):
+    commands.running = item
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,8 @@ import torch
 
 from benchmarks import gpu_train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from commands import SMALL, metrics, run, succeed, train
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_run_leaves_what_the_readme_says(trained):
     for name in ("config.yaml", "metrics.json", "predictions.parquet", "metrics.csv", "report.html"):

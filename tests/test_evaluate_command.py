@@ -25,6 +25,8 @@ from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
+pytestmark = pytest.mark.slow
+
 
 def results(folder):
     content = json.loads((folder / "metrics.json").read_text())

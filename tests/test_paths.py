@@ -5,6 +5,8 @@ from commands import NAME, SMALL, metrics, run, succeed
 
 from rankpose.run.keys import assignment, quoted, typed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def odd(small_set, tmp_path_factory):

@@ -35,6 +35,8 @@ from rankpose.pose import Euler, VectorAngle, VectorProjection
 from rankpose.run import directory as run_directory
 from rankpose.task import PoseScoring
 
+pytestmark = pytest.mark.slow
+
 # no batch normalisation, no choice between kernels, and an optimizer that adds to a weight what its gradient says
 EXACT = [
     *(f"data.reader.{part}_identities={count}" for part, count in PEOPLE.items()),

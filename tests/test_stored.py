@@ -21,6 +21,8 @@ from rankpose.data.synthetic.dataset import read_synthetic
 from rankpose.errors import DatasetError
 from rankpose.models.checkpoint import load_net
 
+pytestmark = pytest.mark.slow
+
 OLD = Path(__file__).resolve().parent / "data" / "first_house"
 PEOPLE = {"train_identities": 8, "val_identities": 2, "test_identities": 3}
 SET = {**PEOPLE, "images_per_identity": 4, "seed": 0}

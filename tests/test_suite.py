@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parent.parent
 DIES = """
 import os, pathlib, signal, time

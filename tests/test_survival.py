@@ -32,6 +32,8 @@ from rankpose.run.checkpoints import WholeCheckpoints
 from rankpose.run.curves import CurveLogger, gather_curves
 from rankpose.run.stopping import SIGNALS, Stopped, stoppable
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, BATCHES, LOG_EVERY = 3, 12, 5
 
 

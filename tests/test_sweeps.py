@@ -30,6 +30,8 @@ from rankpose.run.keys import assignment
 from rankpose.run.outcome import Outcome, Pruned
 from rankpose.sweep.runs import Announce, _again
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["trainer.max_epochs=1", "+trainer.limit_train_batches=2", "callbacks.progress.refresh_rate=0"]
 ONE_FAILS = ["loss=mse,rank_mse", "data.images_per_identity=1"]
 """A ranking loss needs two images of a person."""
