@@ -1,5 +1,8 @@
 """What training minimises: the error of each image and the order within each pair of images of one person.
 
+A loss is given all that the network said (`PoseOutput`: the pose and the raw output it came from), the true pose, the
+identity and perhaps a weight for each image. Which of these it looks at is its own matter.
+
 The published loss of a pair is `MSE(p1, y1) + MSE(p2, y2) + weight * L_rank` (Dai, Wong, Chen: RankPose, BMVC 2020).
 Here it is divided by two, so that the first part is the ordinary mean squared error of the batch and `weight` keeps its
 published meaning: `loss = MSE + weight / 2 * L_rank`.
@@ -8,17 +11,23 @@ published meaning: `loss = MSE + weight / 2 * L_rank`.
 term 180 times stronger with `unit="normalised"` (angles divided by 180 before both terms) than with `unit="degrees"`
 (the published choice). `gradient_ratio` says what a weight does: it is logged in training.
 
+**Weights of images**, as for labels that are less sure: the squared error is `sum w e / sum w`, and a pair of images
+has the product of both weights, so an image of weight zero is as one that is not there.
+
 All terms are computed in float32. To add a loss, write one class here and one file in `conf/loss/`.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rankpose.pose import PoseOutput
+
 Unit = Literal["degrees", "normalised"]
 UNITS: dict[str, float] = {"degrees": 1.0, "normalised": 180.0}
+Robust = Literal["none", "smooth_l1"]
 
 
 def same_identity_pairs(identity: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,6 +60,7 @@ def rank_loss(
     margin: float = 0.0,
     squared: bool = False,
     slope: float = 0.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Punishes a wrong order within a pair: `mean max(0, margin - sign(y1 - y2) (p1 - p2))`, signed against signed.
 
@@ -62,10 +72,11 @@ def rank_loss(
         squared: take the square of each hinge.
         slope: adds this times `|y1 - y2|` to the margin, so that poses far apart must be predicted far apart; 1 asks
             for the full difference.
+        weight: (N,) of each image, not negative; a pair has the product of both. None is 1 for each.
 
     Returns:
-        a scalar: the mean over pairs and angles whose labels differ; equal labels have no order and give no term. Zero
-        where there is no pair.
+        a scalar: the weighted mean over pairs and angles whose labels differ; equal labels have no order and give no
+        term. Zero where there is no pair.
     """
     first, second = same_identity_pairs(identity)
     difference = target[first] - target[second]
@@ -74,7 +85,34 @@ def rank_loss(
     if squared:
         hinge = hinge.square()
     ordered = order != 0
-    return (hinge * ordered).sum() / ordered.sum().clamp(min=1)
+    if weight is None:
+        return (hinge * ordered).sum() / ordered.sum().clamp(min=1)
+    weights = (weight[first] * weight[second])[:, None] * ordered
+    return (hinge * weights).sum() / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def squared_error(
+    prediction: Tensor, target: Tensor, robust: Robust = "none", beta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """The mean over angles and (weighted) images of the squared error, or of what a wrong label pulls less in.
+
+    Args:
+        prediction: (N, 3) angles, any unit.
+        target: (N, 3) angles, the same unit.
+        robust: `none` for `e^2`; `smooth_l1` for `e^2` where `|e| < beta` and the straight line
+            `beta (2 |e| - beta)` beyond, 2 beta times the smooth L1 of Girshick (Fast R-CNN, 2015): small errors weigh
+            as they do without it, so the weight of another term keeps its meaning.
+        beta: where the line begins, the same unit.
+        weight: (N,) of each image, not negative; None is 1 for each.
+    """
+    kind = {
+        "none": F.mse_loss,
+        "smooth_l1": lambda *given, **how: 2 * beta * F.smooth_l1_loss(*given, **how, beta=beta),
+    }
+    if weight is None:
+        return kind[robust](prediction, target)
+    errors = kind[robust](prediction, target, reduction="none").mean(dim=1)
+    return (errors * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def gradient_norm(term: Tensor, prediction: Tensor) -> Tensor:
@@ -98,7 +136,7 @@ def gradient_ratio(rank_norm: Tensor, mse_norm: Tensor) -> Tensor:
 
 
 class PoseLoss(nn.Module):
-    """The interface: (N, 3) predicted and true degrees and (N,) identities to the terms by name.
+    """The interface: what the network said and what is true of a batch, to the terms by name.
 
     `loss` is what is minimised; the others are for the log.
     """
@@ -106,30 +144,58 @@ class PoseLoss(nn.Module):
     needs_pairs = False
     """Whether a batch must hold two images of an identity."""
 
-    def __init__(self, unit: Unit = "degrees") -> None:
-        super().__init__()
-        if unit not in UNITS:
-            raise ValueError(f"loss.unit={unit!r} is not one of {', '.join(UNITS)}")
-        self.unit = unit
-
-    def terms(self, prediction: Tensor, target: Tensor, identity: Tensor) -> dict[str, Tensor]:
-        """The terms in the loss's unit; `loss` among them."""
+    def terms(self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        """The terms by name, `loss` among them; all that is given is float32."""
         raise NotImplementedError
 
-    def forward(self, prediction: Tensor, target: Tensor, identity: Tensor) -> dict[str, Tensor]:
-        scale = UNITS[self.unit]
-        with torch.autocast(prediction.device.type, enabled=False):
-            return self.terms(prediction.float() / scale, target.float() / scale, identity)
+    def forward(
+        self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Scalars by name.
+
+        Args:
+            output: of the network.
+            pose: (N, 3) true yaw, pitch, roll, degrees.
+            identity: (N,) whole numbers.
+            weight: (N,) of each image, not negative; None is 1 for each.
+        """
+        with torch.autocast(pose.device.type, enabled=False):
+            output = PoseOutput(output.pose.float(), output.raw.float())
+            return self.terms(output, pose.float(), identity, None if weight is None else weight.float())
 
 
 class MSE(PoseLoss):
-    """The mean squared error over images and angles."""
+    """The mean squared error over images and angles.
 
-    def terms(self, prediction: Tensor, target: Tensor, identity: Tensor) -> dict[str, Tensor]:
-        return {"loss": F.mse_loss(prediction, target)}
+    Args:
+        unit: `degrees` (as published) or `normalised`.
+        robust, beta: see `squared_error`; beta in the loss's unit.
+    """
+
+    def __init__(self, unit: Unit = "degrees", robust: Robust = "none", beta: float = 1.0) -> None:
+        super().__init__()
+        for name, value, known in (("unit", unit, tuple(UNITS)), ("robust", robust, get_args(Robust))):
+            if value not in known:
+                raise ValueError(f"loss.{name}={value!r} is not one of {', '.join(known)}")
+        if not beta > 0:
+            raise ValueError(f"loss.beta={beta}: must be above 0.")
+        self.unit, self.robust, self.beta = unit, robust, beta
+
+    def terms(self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        scale = UNITS[self.unit]
+        return self.angle_terms(output.pose / scale, pose / scale, identity, weight)
+
+    def angle_terms(
+        self, prediction: Tensor, target: Tensor, identity: Tensor, weight: Tensor | None
+    ) -> dict[str, Tensor]:
+        """The terms of angles in the loss's unit."""
+        return {"loss": self.error(prediction, target, weight)}
+
+    def error(self, prediction: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        return squared_error(prediction, target, self.robust, self.beta, weight)
 
 
-class RankMSE(PoseLoss):
+class RankMSE(MSE):
     """RankPose's loss: MSE and the order within pairs of one person.
 
     Args:
@@ -138,6 +204,7 @@ class RankMSE(PoseLoss):
         squared: square each hinge.
         unit: `degrees` (as published) or `normalised`.
         slope: a margin in proportion to the labels' difference, see `rank_loss`; 0 in the paper.
+        robust, beta: of the squared error, as for `MSE`; `none` in the paper.
     """
 
     needs_pairs = True
@@ -149,15 +216,19 @@ class RankMSE(PoseLoss):
         squared: bool = False,
         unit: Unit = "degrees",
         slope: float = 0.0,
+        robust: Robust = "none",
+        beta: float = 1.0,
     ) -> None:
-        super().__init__(unit)
+        super().__init__(unit, robust, beta)
         self.weight, self.margin, self.squared, self.slope = weight, margin, squared, slope
         for name, value in (("weight", weight), ("margin", margin), ("slope", slope)):
             if value < 0:
                 raise ValueError(f"loss.{name}={value}: must not be negative; loss=mse ranks nothing.")
 
-    def terms(self, prediction: Tensor, target: Tensor, identity: Tensor) -> dict[str, Tensor]:
-        mse, rank = self._parts(prediction, target, identity)
+    def angle_terms(
+        self, prediction: Tensor, target: Tensor, identity: Tensor, weight: Tensor | None
+    ) -> dict[str, Tensor]:
+        mse, rank = self._parts(prediction, target, identity, weight)
         weighted = self.weight / 2 * rank
         terms = {"loss": mse + weighted, "mse": mse, "rank": rank}
         if prediction.requires_grad:
@@ -165,10 +236,12 @@ class RankMSE(PoseLoss):
             terms["gradient_ratio"] = gradient_ratio(*norms)
         return terms
 
-    def _parts(self, prediction: Tensor, target: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
+    def _parts(
+        self, prediction: Tensor, target: Tensor, identity: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The squared error, and the ranking term without its weight."""
-        rank = rank_loss(prediction, target, identity, self.margin, self.squared, self.slope)
-        return F.mse_loss(prediction, target), rank
+        rank = rank_loss(prediction, target, identity, self.margin, self.squared, self.slope, weight)
+        return self.error(prediction, target, weight), rank
 
 
 class BalancedRankMSE(RankMSE):
@@ -180,7 +253,7 @@ class BalancedRankMSE(RankMSE):
 
     Args:
         share: gradient of the weighted ranking term over that of the squared error, 0.5 for half as strong.
-        margin, squared, unit, slope: as for `RankMSE`.
+        margin, squared, unit, slope, robust, beta: as for `RankMSE`.
     """
 
     decay = 0.99
@@ -194,27 +267,31 @@ class BalancedRankMSE(RankMSE):
         squared: bool = False,
         unit: Unit = "degrees",
         slope: float = 0.0,
+        robust: Robust = "none",
+        beta: float = 1.0,
     ) -> None:
-        super().__init__(1.0, margin, squared, unit, slope)
+        super().__init__(1.0, margin, squared, unit, slope, robust, beta)
         self.share = share
         if share < 0:
             raise ValueError(f"loss.share={share}: must not be negative; loss=mse ranks nothing.")
         # averages of the two norms; a buffer, so that a resumed run goes on with them
         self.register_buffer("pulls", torch.zeros(2))
 
-    def terms(self, prediction: Tensor, target: Tensor, identity: Tensor) -> dict[str, Tensor]:
-        mse, rank = self._parts(prediction, target, identity)
+    def angle_terms(
+        self, prediction: Tensor, target: Tensor, identity: Tensor, weight: Tensor | None
+    ) -> dict[str, Tensor]:
+        mse, rank = self._parts(prediction, target, identity, weight)
         if not prediction.requires_grad:
             return {"loss": mse, "mse": mse, "rank": rank}
         norms = torch.stack([gradient_norm(mse, prediction), gradient_norm(rank, prediction)])
         # both averages start at zero alike: their ratio needs no correction for it
         self.pulls.mul_(self.decay).add_((1 - self.decay) * norms)
-        weight = self.share * self.pulls[0] / self.pulls[1].clamp(min=torch.finfo(torch.float32).tiny)
-        weight = torch.where(self.pulls[1] > 0, weight, torch.zeros_like(weight))
+        factor = self.share * self.pulls[0] / self.pulls[1].clamp(min=torch.finfo(torch.float32).tiny)
+        factor = torch.where(self.pulls[1] > 0, factor, torch.zeros_like(factor))
         return {
-            "loss": mse + weight * rank,
+            "loss": mse + factor * rank,
             "mse": mse,
             "rank": rank,
-            "gradient_ratio": gradient_ratio(weight * norms[1], norms[0]),
-            "weight": 2 * weight,
+            "gradient_ratio": gradient_ratio(factor * norms[1], norms[0]),
+            "weight": 2 * factor,
         }

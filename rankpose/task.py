@@ -69,7 +69,7 @@ class PoseTask(PoseScoring):
 
     Args:
         net: images to poses.
-        loss: predicted poses, labels and identities to terms.
+        loss: what the network said, labels, identities and perhaps weights of images to terms.
         optimizer: parameter groups, which bring their weight decay along, to an optimizer.
         schedule: see `rankpose.schedules`.
         weight_decay: of all weights but biases and normalisation.
@@ -127,8 +127,9 @@ class PoseTask(PoseScoring):
             shard(self.net, self.device_mesh, str(self.trainer.precision))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        pose = self(batch["image"]).pose
-        terms = self.loss(pose, batch["pose"], batch["identity"])
+        output = self(batch["image"])
+        pose = output.pose
+        terms = self.loss(output, batch["pose"], batch["identity"], batch.get("weight"))
         curves = {name: value.detach() for name, value in terms.items()}
         curves["mae"] = angle_error(pose.detach(), batch["pose"]).mean()
         for name, value in self._over_processes(curves).items():

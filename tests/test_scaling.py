@@ -542,12 +542,12 @@ def test_half_precision_stays_within_the_backbone(dtype, representation):
     image = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     target, identity = torch.randn(4, 3) * 30, torch.tensor([0, 0, 1, 1])
     with torch.autocast("cpu", dtype):
-        pose, raw = task(image)
-        terms = task.loss(pose, target, identity)
+        pose, raw = output = task(image)
+        terms = task.loss(output, target, identity)
         scores = pose_scores(pose.detach(), target, identity)
     assert seen["features"] == dtype
     assert pose.dtype == raw.dtype == terms["loss"].dtype == torch.float32
-    outside = task.loss(pose, target, identity)
+    outside = task.loss(output, target, identity)
     assert all(torch.equal(terms[name], value) for name, value in outside.items())
     assert all(torch.equal(scores[name], value) for name, value in pose_scores(pose.detach(), target, identity).items())
     terms["loss"].backward()
