@@ -105,14 +105,14 @@ def squared_error(
         beta: where the line begins, the same unit.
         weight: (N,) of each image, not negative; None is 1 for each.
     """
-    kind = {
-        "none": F.mse_loss,
-        "smooth_l1": lambda *given, **how: 2 * beta * F.smooth_l1_loss(*given, **how, beta=beta),
-    }
+    how = "mean" if weight is None else "none"
+    if robust == "none":
+        errors = F.mse_loss(prediction, target, reduction=how)
+    else:
+        errors = 2 * beta * F.smooth_l1_loss(prediction, target, reduction=how, beta=beta)
     if weight is None:
-        return kind[robust](prediction, target)
-    errors = kind[robust](prediction, target, reduction="none").mean(dim=1)
-    return (errors * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return errors
+    return (errors.mean(dim=1) * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def gradient_norm(term: Tensor, prediction: Tensor) -> Tensor:

@@ -331,6 +331,7 @@ def test_baseline_on_the_command_line():
         wanted_baseline("mse")
 
 
+@pytest.mark.slow
 def test_the_command(sweep, tmp_path):
     process = succeed(run("compare", "sweep", "--baseline", "loss=rank_mse", cwd=tmp_path))
     assert "| mse | 3 |" in process.stdout

@@ -102,6 +102,7 @@ USED = "mobilenetv2_100 tf_efficientnet_lite0 tf_efficientnetv2_b0 regnety_002 d
 USED_TOO = "repvgg_a0 ghostnet_100 fastvit_t8 hrnet_w18_small edgenext_xx_small"
 
 
+@pytest.mark.slow
 def test_every_backbone_takes_a_training_step(tmp_path):
     """In processes of their own: what torch does wrong in native code takes the process with it."""
     names = [*(f"={choice}" for choice in choices_of("backbone")), *USED.split(), *USED_TOO.split()]
@@ -157,6 +158,7 @@ def embedded(root, folder):
     return [f"data.root={root}", *people, "data.reader.images_per_identity=6"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", choices_of("experiment"))
 def test_every_experiment_runs(command, small_set, tmp_path, experiment):
     needs = EXPERIMENT_NEEDS.get(experiment, embedded)(small_set, tmp_path)
@@ -438,6 +440,7 @@ def test_an_option_that_does_not_fit_the_data_is_told_in_one_line(command, small
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", WORKING)
 def test_options_work(command, small_set, tmp_path, options):
     root = tmp_path / "relative"

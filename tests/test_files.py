@@ -327,6 +327,7 @@ def test_a_folder_by_any_path(folder):
         survey(folder, ["gone"])
 
 
+@pytest.mark.slow
 def test_prepare_names_its_file_after_the_folder_that_it_is_in(small_set, tmp_path):
     shutil.copytree(small_set / "SYN_VAL", tmp_path / "set" / "SYN_VAL")
     succeed(run("prepare", "data=300w_lp", "data.root=.", "workers=1", cwd=tmp_path / "set"))

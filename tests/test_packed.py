@@ -335,11 +335,13 @@ def prepare_lp(tree, out, *more, **options):
 IN_PARTS = """
 import sys
 from pathlib import Path
-from tests.test_packed import pack
+sys.path.insert(0, "tests")
+from test_packed import pack
 pack(Path(sys.argv[1]), Path(sys.argv[2]), shard=2)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_without_doing_parts_again(tree, packed, tmp_path):
     out = tmp_path / "lp.arrow"
     arguments = [sys.executable, "-c", IN_PARTS, str(tree), str(out)]
@@ -368,6 +370,7 @@ def test_killed_at_any_moment_it_goes_on_without_doing_parts_again(tree, packed,
     assert pd.read_feather(out).equals(pd.read_feather(packed)), "parts of any size make the same table"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_from_there(tree, tmp_path):
     out = tmp_path / "lp.arrow"
 
@@ -394,6 +397,7 @@ def test_two_at_once_do_each_other_no_harm(tree, packed, tmp_path):
     assert out.read_bytes() == packed.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_finished_file_stays_and_one_of_other_settings_is_not_written_over(tree, tmp_path):
     out = tmp_path / "lp.arrow"
     first = succeed(prepare_lp(tree, out))
@@ -442,6 +446,7 @@ def faulty(tmp_path):
     return root, told
 
 
+@pytest.mark.slow
 def test_rejects_go_to_a_table_with_file_and_reason(faulty, tmp_path):
     root, told = faulty
     out = tmp_path / "lp.arrow"
@@ -531,6 +536,7 @@ def test_a_folder_needs_no_index_where_none_can_be_kept(tmp_path, monkeypatch, c
 # Training from it
 
 
+@pytest.mark.slow
 def test_training_from_the_packed_file_needs_no_folder(tree, packed, tmp_path):
     arguments = ["data=300w_lp", f"data.root={tmp_path / 'gone'}"]
     arguments += [f"data.packed={packed}", "data.split.val_share=0.2", "data.split.test_share=0.2"]

@@ -300,6 +300,7 @@ def test_a_description_file_finds_its_model_beside_it(tmp_path, monkeypatch):
     assert torch.allclose(by_name(images).pose, colours, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_predictor_goes_to_other_processes(tmp_path):
     images, colours = plain_images()
     predictor = onnx_predictor(described(means_model(tmp_path / "model.onnx")))
