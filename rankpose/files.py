@@ -1,7 +1,10 @@
 """Where the configuration lies, files that are whole or not there, and how YAML is read."""
 
+import json
+import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def json_text(content: Any) -> str:
+    """Plain values as JSON with sorted keys; what is not a number is null."""
+    return json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Loader(yaml.SafeLoader):

@@ -252,7 +252,7 @@ def test_the_test_that_ends_a_training_counts_what_it_tested(small_set, tmp_path
     limits = ["trainer.max_epochs=1", "+trainer.limit_test_batches=1", "data.eval_batch_size=4"]
     said = succeed(train(small_set, *limits, "hydra.run.dir=run", cwd=tmp_path)).stdout
     for text in (said, (tmp_path / "run" / "report.html").read_text()):
-        assert "4 of 24 images of 1 identities" in text
+        assert "4 of 24 images of 1 person" in text
         assert "24 images of 4" not in text
 
 

@@ -16,16 +16,14 @@ import numpy as np
 import pandas as pd
 
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation.scored import Evaluation
+from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE
+from rankpose.evaluation.scores import Evaluation
 from rankpose.files import read_yaml
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
 from rankpose.run.directory import shown
 from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
-
-HELD_OUT = "held-out"
-"""The name of the test that ends every training."""
 
 NO_FOLDER = "a number that the sweep left out: it came to nothing before training began"
 
@@ -216,7 +214,7 @@ def _read(folder: Path) -> Run | Failure:
             return Failure(folder, _why_unfinished(folder), config)
         if config is None:
             return Failure(folder, "has no config.yaml", None)
-        held_out = _test(folder, folder, HELD_OUT, "People of the data set who were not seen in training", None)
+        held_out = _test(folder, folder, HELD_OUT, HELD_OUT_TITLE, None)
     except DatasetError as error:
         return Failure(folder, str(error), config)
     tests, remarks = {HELD_OUT: held_out}, []

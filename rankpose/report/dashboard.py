@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rankpose.errors import ConfigError
+from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.pose import ANGLES
-from rankpose.run.loggers import HELD_OUT, logged_in
+from rankpose.run.loggers import logged_in
 
 STEP = "trainer/global_step"
 TIME = "RelativeTime(Process)"
@@ -15,7 +16,7 @@ ONLY_WITH_A_GPU = ("speed/gpu_memory_gib", "system/gpu.0.gpu", "system/gpu.0.mem
 """Keys that runs without a GPU do not have."""
 LEARNING_RATE = "lr-.*"
 """Its keys name the optimizer: `lr-AdamW/pg1`."""
-_TEST = f"evaluation/{HELD_OUT[0]}"
+_TEST = f"evaluation/{HELD_OUT}"
 _TIMEOUT_S = 30
 
 
@@ -166,7 +167,7 @@ def _test() -> list[Any]:
     figures = [*(f"Error by true {angle}" for angle in ANGLES), "Pair order by difference"]
     return [
         *(
-            reports.MediaBrowser(title=figure, media_keys=[f"{_TEST}/{figure}, {HELD_OUT[0]}"], num_columns=1)
+            reports.MediaBrowser(title=figure, media_keys=[f"{_TEST}/{figure}, {HELD_OUT}"], num_columns=1)
             for figure in figures
         ),
         reports.MediaBrowser(title="Worst heads", media_keys=[f"{_TEST}/heads"], num_columns=4),

@@ -1,17 +1,55 @@
-"""How do values become a page? The templates of this folder (`*.jinja`), filled in with every text escaped."""
+"""How do values become a page or a table? The templates of this folder (`*.jinja`), filled in.
 
+A page's texts are escaped for HTML, a TeX table's for TeX. Templates of TeX say `<<value>>` and `<%if%>`: braces are
+TeX's own.
+"""
+
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+_TEX = (
+    {
+        "\\": "\\textbackslash{}",
+        "°": "\\ensuremath{^\\circ}",
+        "±": "\\ensuremath{\\pm}",
+        "\N{MINUS SIGN}": "\\ensuremath{-}",
+    }
+    | {"\N{EN DASH}": "--", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "≤": "\\ensuremath{\\le}"}
+    | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+)
+
+
+def tex(text: str) -> str:
+    """Text that LaTeX shows as it is."""
+    return "".join(_TEX.get(letter, letter) for letter in text)
+
 
 def render(template: str, **values: Any) -> str:
     """A template of this folder, by its file name, with its values; one that it misses raises `UndefinedError`."""
+    return environment_of(template.split(".")[1]).get_template(template).render(**values)
+
+
+@lru_cache
+def environment_of(kind: str) -> Environment:
+    """Jinja, as templates of this kind want it: `html`, `tex`, `md` or `txt`."""
+    marks = {
+        "variable_start_string": "<<",
+        "variable_end_string": ">>",
+        "block_start_string": "<%",
+        "block_end_string": "%>",
+        "comment_start_string": "<#",
+        "comment_end_string": "#>",
+    }
     environment = Environment(
         loader=PackageLoader("rankpose.report", "."),
-        autoescape=True,
+        autoescape=kind == "html",
         undefined=StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        **(marks if kind == "tex" else {}),
     )
-    return environment.get_template(template).render(**values)
+    environment.filters["tex"] = tex
+    return environment

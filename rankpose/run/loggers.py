@@ -48,8 +48,6 @@ BEST = {
     "speed/waiting_share": "mean",
 }
 """What a run's summary keeps of a curve, beside the last value: `val/mae.min`."""
-HELD_OUT = ("held-out", "model")
-"""Protocol and model under which the test that ends a training stands in `evaluation/...`."""
 
 
 def logged_in() -> bool:

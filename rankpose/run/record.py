@@ -14,7 +14,8 @@ is the whole configuration; `rankpose.command.repeat` reads both. Nothing in it 
     machine          processor, cores, GPUs, system
     devices          kind, number of processes, of machines, precision
     starts           one for each start of the run, the first and those that went on: when, from which checkpoint, when
-                     and how it ended (finished, stopped, failed; null while it runs or after a kill), seconds, reason
+                     and how it ended (finished, pruned, stopped, failed; null while it runs or after a kill), seconds,
+                     reason
 """
 
 import hashlib
@@ -56,6 +57,8 @@ class RunRecord:
     def __init__(self, folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | None) -> None:
         self.folder, self.overrides, self.seed = folder, list(overrides), seed
         self.checkpoint = checkpoint
+        self.how, self.reason = "finished", None
+        """How it has ended where nothing is raised."""
         self.content: dict[str, Any] | None = None
         self._began = time.monotonic()
 
@@ -127,7 +130,7 @@ def kept(folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | No
     except BaseException as error:
         record.end("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
         raise
-    record.end("finished")
+    record.end(record.how, record.reason)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""How is a table written? The same cells for a terminal, GitHub, a paper and a page: a template a format."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from rankpose.report.templates import render
+
+NO_VALUE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+Format = Literal["txt", "md", "tex"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What stands above cells."""
+
+    heading: str
+    group: str = ""
+    """What stands above several columns."""
+    number: bool = True
+    """Whether its cells stand at the right."""
+
+    @property
+    def full(self) -> str:
+        """The heading where there is no line of groups."""
+        return f"{self.group}: {self.heading}" if self.group else self.heading
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure or a name as text."""
+
+    text: str
+    spread: str = ""
+    """What belongs to it in one breath: `± 0.12`."""
+    about: tuple[str, ...] = ()
+    """What stands in brackets or small below: an interval, a p. TeX has room for the first."""
+    best: bool = False
+    """Whether nothing in its column and block is better, as far as the shown digits tell."""
+    verdict: str = ""
+    """`better`, `worse` or `tie`: its colour on a page."""
+
+    def in_line(self, bold: Callable[[str], str] = str) -> str:
+        """All of it in one line."""
+        text = bold(self.text) if self.best else self.text
+        about = f"({'; '.join(self.about)})" if self.about else ""
+        return " ".join(filter(None, (text, self.spread, about)))
+
+    @property
+    def below(self) -> list[str]:
+        """What stands below it where there is room, a line each."""
+        return [*filter(None, [self.spread]), *self.about]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What belongs to one model or configuration; the first cell says which."""
+
+    cells: list[Cell]
+    source: str = ""
+    """Of a published row; empty for what was measured here."""
+
+    @property
+    def name(self) -> str:
+        """Whose row it is."""
+        return self.cells[0].text
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that compare."""
+
+    rows: list[Row]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table whose cells are text."""
+
+    columns: list[Column]
+    blocks: list[Block]
+    title: str = ""
+    about: str = ""
+    """On which data, and by which rules, it was measured."""
+    reading: str = ""
+    """How it is to be read, where the table stands alone, as in a paper."""
+    note: str = ""
+    """What stands below."""
+    label: str = ""
+    """By which a paper refers to it."""
+
+    def groups(self) -> list[tuple[str, int]]:
+        """What stands above the columns, and above how many."""
+        return [(name, len(list(columns))) for name, columns in groupby(self.columns, key=lambda column: column.group)]
+
+    def as_text(self, how: Format) -> str:
+        """For a terminal (`txt`), for GitHub (`md`) or for a paper that has `\\usepackage{booktabs}` (`tex`)."""
+        return render(f"table.{how}.jinja", table=self, padded=_padded)
+
+
+def table_of(frame: pd.DataFrame, title: str = "", about: str = "", digits: int = 2) -> TextTable:
+    """A table of raw numbers, the first column being the row's name.
+
+    Args:
+        frame: numbers and texts; texts of a column `value` stand at the right like numbers.
+        title: what it is.
+        about: on which data and by which rules it was measured.
+        digits: of numbers that are not whole.
+    """
+    columns = [
+        Column(str(name), number=bool(pd.api.types.is_numeric_dtype(frame.iloc[:, place])) or name == "value")
+        for place, name in enumerate(frame.columns)
+    ]
+    rows = [
+        Row([Cell(value if isinstance(value, str) else format_number(value, digits)) for value in row])
+        for row in frame.itertuples(index=False)
+    ]
+    return TextTable(columns, [Block(rows)], title, about)
+
+
+def format_number(value: Any, digits: int = 2) -> str:
+    """A number for reading: a true minus sign, thousands apart, whole numbers without decimals, `NO_VALUE` for NaN."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return f"{int(value):,}".replace("-", MINUS)
+    number = as_number(value)
+    if not math.isfinite(number):
+        return NO_VALUE
+    text = f"{number:,.{digits}f}"
+    # -0.00 would read as a sign that is not there
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
+
+
+def as_number(value: Any) -> float:
+    """A float; NaN for None, text and whatever else is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def interval_text(low: float, high: float, text: Callable[[float], str] = format_number) -> tuple[str, ...]:
+    """From low to high as a cell's `about`; nothing where it is not known."""
+    return (f"{text(low)}{NO_VALUE}{text(high)}",) if math.isfinite(low) and math.isfinite(high) else ()
+
+
+def _padded(table: TextTable) -> list[list[str]]:
+    """Rows of equally wide cells, the headings first; the title of a block stands alone in its row."""
+    heads = [column.full for column in table.columns]
+    body = [
+        [line]
+        for block in table.blocks
+        for line in ([[block.title]] if block.title else []) + [[c.in_line() for c in row.cells] for row in block.rows]
+    ]
+    lines = [heads, *(line for (line,) in body)]
+    whole = [line for line in lines if len(line) == len(heads)]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    return [
+        [text.rjust(w) if c.number else text.ljust(w) for text, w, c in zip(line, widths, table.columns, strict=True)]
+        if len(line) == len(heads)
+        else line
+        for line in lines
+    ]
