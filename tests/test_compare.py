@@ -3,7 +3,9 @@
 import functools
 import json
 import re
+import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.evaluation.runs import find_runs
 from rankpose.files import json_text
 from rankpose.pose import ANGLES
+from rankpose.report import ablation_study
 from rankpose.report.ablation import as_json, make_ablation, tidy, to_latex, to_markdown, to_page, write_ablation
 
 PEOPLE, EACH = 5, 4
@@ -345,3 +348,25 @@ def test_the_command(sweep, tmp_path):
     assert process.returncode == 1
     assert process.stderr.startswith("error: sweep/0 and sweep/9 are not of the same data")
     assert process.stderr.count("\n") == 1
+
+
+def test_the_study_of_the_documentation(tmp_path, monkeypatch, capsys):
+    """Parts of a sweep against the squared error, and one with seeds of its own: a table each, and the figure."""
+    for part, seeds, images in (("core", (0, 1), [2]), ("confirm", (7, 8), [2, 8])):
+        for seed in seeds:
+            for loss, error in (("mse", 4.0), ("rank_mse", 2.0)):
+                for each in images:
+                    given = f"data.images_per_identity={each}"
+                    place = tmp_path / "study" / part / f"{loss}{each}_{seed}"
+                    write_test(write_run(place, error, given, seed=seed, loss=loss), error + 1)
+    monkeypatch.setattr("sys.argv", ["study", str(tmp_path / "study"), "--figure", str(tmp_path / "figure.png")])
+    ablation_study.main()
+    out = capsys.readouterr().out
+    row = "| `rank_mse` | 0 % | 2.00 ± 0.00 | **-2.00 (-2.00 to -2.00; 2/2)** | 100.00 ± 0.00 |"
+    assert out.count(row) == 3, "of the first part, and of the other by both baselines"
+    assert out.count(row.replace("`rank_mse`", "`images_per_identity=8 rank_mse`")) == 2
+    assert cv2.imread(str(tmp_path / "figure.png")).std() > 5
+    shutil.rmtree(tmp_path / "study" / "confirm")
+    with pytest.raises(SystemExit):
+        ablation_study.main()
+    assert "is not the folder of a sweep of experiment=ablation" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from biwi_tree import write_biwi
 from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
@@ -21,7 +22,6 @@ from rankpose.data.packed.reading import PackedSquare
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
-from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 

@@ -616,5 +616,5 @@ def test_a_full_disk_ends_with_one_line(small_set, tmp_path):
     # a loader process hands its batches over in files, which the limit would count as well
     alone = ("hydra.run.dir=run", "data.num_workers=0")
     line = error_line(train(small_set, *alone, cwd=tmp_path, prepare=little_room))
-    assert re.search(r"run: no room for .* MB are free; no checkpoint was written", line), line
+    assert re.search(r"run: no room for .* [MG]B are free; no checkpoint was written", line), line
     assert not list((tmp_path / "run").glob("checkpoints/*"))

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rankpose.command.help import choices, groups_of, help_page
-from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
+from rankpose.errors import ConfigError, one_line, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
 from rankpose.run.job import Job
 from rankpose.run.keys import from_home, literal, quoted, typed
@@ -412,7 +412,7 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
         if mistake is not None:
             raise mistake from error
         cause = error.__cause__
-        said = _one_line(error) if cause is None else " ".join(str(cause).split())
+        said = _one_line(error) if cause is None else one_line(cause)
         full_key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
         place = ".".join(part for part in (place, full_key and full_key[1]) if part)
         raise ConfigError(said if _names(said, place) else f"{place}: {said}") from error
@@ -432,7 +432,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except MisconfigurationException as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"trainer: {one_line(error)}") from error
 
 
 def _names(said: str, place: str) -> bool:

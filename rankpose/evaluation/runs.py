@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.errors import ConfigError, DatasetError, one_line
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE
 from rankpose.evaluation.scores import Evaluation
 from rankpose.files import read_yaml
@@ -232,7 +232,7 @@ def _config(folder: Path) -> dict[str, Value]:
     try:
         content = read_yaml(folder / "config.yaml")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"config.yaml cannot be read: {_one_line(error)}") from error
+        raise DatasetError(f"config.yaml cannot be read: {one_line(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")
     own = str(content.get("run_dir"))
@@ -293,7 +293,7 @@ def _test(run: Path, folder: Path, protocol: str, title: str, expected: int | No
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path.name} cannot be read: {_one_line(error)}") from error
+        raise DatasetError(f"{path.name} cannot be read: {one_line(error)}") from error
     wanted = ["name", "identity", *ANGLES, *(f"{angle}_pred" for angle in ANGLES), "crop_x", "crop_y", "crop_side"]
     missing = [column for column in wanted if column not in table]
     if missing:
@@ -342,7 +342,3 @@ def _group_differs(key: str, configs: Sequence[Mapping[str, Value]]) -> Iterable
 
 def _said(config: Mapping[str, Value], key: str) -> str:
     return repr(config[key]) if key in config else "not set"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

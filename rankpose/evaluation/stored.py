@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from rankpose.data.record import Reject
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.errors import ConfigError, DatasetError, one_line
 from rankpose.evaluation.differences import ModelDifference
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL
 from rankpose.evaluation.scores import Evaluation, evaluation_of
@@ -154,7 +154,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file; a finished run or an evaluation has one.") from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
+        raise DatasetError(f"{path}: cannot be read ({one_line(error)}).") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: holds no JSON object.")
     return content
@@ -178,7 +178,7 @@ def _table(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file; test again.") from None
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({' '.join(str(error).split())}).") from error
+        raise DatasetError(f"{path}: cannot be read ({one_line(error)}).") from error
 
 
 def _numbers(values: dict[str, float | None]) -> dict[str, float]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, one_line
 from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.pose import ANGLES
 from rankpose.run.loggers import logged_in
@@ -108,7 +108,7 @@ def save(workspace: Any) -> str:
     try:
         return str(workspace.save().url)
     except Exception as error:  # of requests, of GraphQL, of W&B: each raises its own
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(error)
         raise ConfigError(
             f"{place}: W&B did not take the workspace ({said[:200]}). Is there a connection, does the project exist, "
             "and may you write to it? A project comes into being with its first run."

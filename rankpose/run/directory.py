@@ -1,17 +1,13 @@
 """Where a run lives: a new folder, or the folder of the run that goes on."""
 
-import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
+from rankpose.files import NO_ROOM, no_room_for
 from rankpose.run.keys import typed
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A full disk, a full quota, a file larger than the process may write."""
 
 
 @contextmanager
@@ -121,18 +117,16 @@ def last_good(run: Path) -> str:
     return f"the last good checkpoint is {shown(path)}" if path.is_file() else "no checkpoint was written before"
 
 
-def no_room(run: Path, what: str, error: OSError) -> TrainingError:
+def no_room(run: Path, what: str) -> TrainingError:
     """The error of a file that found no room.
 
     Args:
         run: the run's folder.
         what: the file, and how large it is where that is known.
-        error: one with a number of `NO_ROOM`.
     """
-    free = shutil.disk_usage(run if run.exists() else Path.cwd()).free / 1e6
     return TrainingError(
-        f"{shown(run)}: no room for {what}: {os.strerror(error.errno or 0)}, {free:,.1f} MB are free; "
-        f"{last_good(run)}. Make room, then repeat the command with ckpt_path=auto and the same folder."
+        f"{shown(run)}: {no_room_for(what, run)}; {last_good(run)}. Make room, then repeat the command with "
+        "ckpt_path=auto and the same folder."
     )
 
 
@@ -150,4 +144,4 @@ def telling_no_room(run: Path) -> Iterator[None]:
             raise
         # leaving a record of the failure may have failed in its turn
         what = shown(error.filename) if error.filename else "its files"
-        raise user_error(error) or no_room(run, what, error) from error
+        raise user_error(error) or no_room(run, what) from error

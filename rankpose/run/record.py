@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 
 from rankpose.data import pool
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, one_line
 from rankpose.files import write_whole
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def kept(folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | No
         record.end("stopped", getattr(stop, "message", None))
         raise
     except BaseException as error:
-        record.end("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        record.end("failed", f"{type(error).__name__}: {one_line(error)}")
         raise
     record.end(record.how, record.reason)
 
