@@ -17,7 +17,7 @@ from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
-from rankpose.command.several import with_several
+from rankpose.command.several import with_lists, with_several
 from rankpose.data.packed.reading import PackedSquare
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
@@ -85,11 +85,20 @@ def test_several_values_are_taken_apart():
         "++several.protocol=[x,y]",
         "++several.predictor=[fsanet]",
     ]
+    assert with_several(["protocols=x,y"]) == with_several(["protocol=[x,y]"]), "as rankpose.train calls it"
     for nothing in ("protocol=[]", "checkpoint=", "checkpoint=a,,b", "checkpoint=a,", "name=,"):
         with pytest.raises(ConfigError, match=r"names nothing|cannot be read as KEY=VALUE"):
             with_several([nothing])
     with pytest.raises(ConfigError, match="names a twice"):
         with_several(["checkpoint=a,b,a"])
+
+
+def test_training_names_protocols_as_evaluation_does():
+    for given, wanted in (("x,y", "[x,y]"), ("x", "[x]"), ("[x,y]", "[x,y]"), ("null", "[]"), ("", "[]")):
+        assert with_lists([f"protocols={given}", "loss=mse,rank_mse"]) == [f"protocols={wanted}", "loss=mse,rank_mse"]
+    assert with_lists(["-m", "protocols=x,y"]) == ["-m", "protocols=[x],[y]"], "a run each"
+    with pytest.raises(ConfigError, match="names x twice"):
+        with_lists(["protocols=x,x"])
 
 
 def test_a_packed_file_that_shows_too_little_is_refused_before_the_first_test(trained, small_set, tmp_path):

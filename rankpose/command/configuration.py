@@ -144,13 +144,13 @@ def _from_home(found: re.Match[str]) -> str:
 
 
 def entry_point(
-    name: str, rewrite: Callable[[list[str]], list[str]] | None = None
+    name: str, *rewrites: Callable[[Sequence[str]], list[str]]
 ) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Makes `main(config)` a command: `hydra.main`, with one line for a mistake on the command line.
 
     Args:
         name: of the command and of its file in `conf/`.
-        rewrite: from the arguments as given to those that Hydra gets.
+        rewrites: one after the other, from the arguments as given to those that Hydra gets.
     """
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
@@ -182,7 +182,8 @@ def entry_point(
                 _check_letters([*given, str(Path.cwd())])
                 _check_dashes(given)
                 wanted = [at_home(argument) for argument in given]
-                wanted = wanted if rewrite is None else rewrite(wanted)
+                for rewrite in rewrites:
+                    wanted = rewrite(wanted)
                 # Hydra's parser takes flags only before or after all other arguments
                 rewritten[:] = sorted(
                     _without_nulls(wanted, name), key=lambda argument: argument not in ("-m", "--multirun")
