@@ -12,7 +12,7 @@ from rankpose.run.curves import lowest
 from rankpose.run.directory import shown
 from rankpose.run.going_on import onward
 from rankpose.run.loggers import one_wandb_run
-from rankpose.run.outcome import Pruned
+from rankpose.run.outcome import Pruned, ended_by
 from rankpose.run.stopping import stoppable
 
 log = logging.getLogger(__name__)
@@ -85,4 +85,4 @@ def begin(
         except Pruned as pruned:
             log.info("%s", pruned)
             run.best = pruned.best
-            kept.how, kept.reason = "pruned", str(pruned)
+            kept.ended = ended_by(pruned)

@@ -34,8 +34,9 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 
 from rankpose.data import pool
-from rankpose.errors import ConfigError, one_line
+from rankpose.errors import ConfigError
 from rankpose.files import write_whole
+from rankpose.run.outcome import State, ended_by
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -57,8 +58,8 @@ class RunRecord:
     def __init__(self, folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | None) -> None:
         self.folder, self.overrides, self.seed = folder, list(overrides), seed
         self.checkpoint = checkpoint
-        self.how, self.reason = "finished", None
-        """How it has ended where nothing is raised."""
+        self.ended: tuple[State, str | None] = ("finished", None)
+        """How, and why, where nothing is raised."""
         self.content: dict[str, Any] | None = None
         self._began = time.monotonic()
 
@@ -100,7 +101,7 @@ class RunRecord:
             write_whole(self.folder / _CHANGES, changes)
         self._write()
 
-    def end(self, how: str, reason: str | None = None) -> None:
+    def end(self, how: State, reason: str | None) -> None:
         """Writes how it ended; nothing if it never began."""
         if self.content is not None:
             seconds = round(time.monotonic() - self._began, 1)
@@ -124,13 +125,10 @@ def kept(folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | No
     record = RunRecord(folder, overrides, seed, checkpoint)
     try:
         yield record
-    except (SystemExit, KeyboardInterrupt) as stop:
-        record.end("stopped", getattr(stop, "message", None))
-        raise
     except BaseException as error:
-        record.end("failed", f"{type(error).__name__}: {one_line(error)}")
+        record.end(*ended_by(error))
         raise
-    record.end(record.how, record.reason)
+    record.end(*record.ended)
 
 
 def read(folder: Path) -> dict[str, Any]:
