@@ -5,7 +5,6 @@
 Keys are written as on the command line of `rankpose.train`: `representation`, `loss.weight`.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from rankpose.errors import ConfigError, DatasetError, one_line
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE
 from rankpose.evaluation.scores import Evaluation
+from rankpose.evaluation.stored import METRICS, PREDICTIONS, read_metrics, read_predictions
 from rankpose.files import read_yaml
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
@@ -210,7 +209,7 @@ def _read(folder: Path) -> Run | Failure:
     try:
         if (folder / "config.yaml").is_file():
             config = _config(folder)
-        if not (folder / "metrics.json").is_file():
+        if not (folder / METRICS).is_file():
             return Failure(folder, _why_unfinished(folder), config)
         if config is None:
             return Failure(folder, "has no config.yaml", None)
@@ -277,23 +276,20 @@ def _why_unfinished(folder: Path) -> str:
 
 def _evaluation(run: Path, folder: Path) -> Evaluation:
     """What `rankpose.evaluate` left of one protocol."""
+    content = read_metrics(folder)
     try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        clean = [result for result in content["results"] if result["strength"] == 0]
-        (result,) = clean
-        return _test(run, folder, result["protocol"], result["title"], result["expected"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        (result,) = [result for result in content["results"] if result["strength"] == 0]
+        known = result["protocol"], result["title"], result["expected"]
+    except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             "its metrics.json is of an older version or of several models; test again with rankpose.evaluate"
         ) from error
+    return _test(run, folder, *known)
 
 
 def _test(run: Path, folder: Path, protocol: str, title: str, expected: int | None) -> Evaluation:
-    path = folder / "predictions.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path.name} cannot be read: {one_line(error)}") from error
+    path = folder / PREDICTIONS
+    table = read_predictions(path)
     wanted = ["name", "identity", *ANGLES, *(f"{angle}_pred" for angle in ANGLES), "crop_x", "crop_y", "crop_side"]
     missing = [column for column in wanted if column not in table]
     if missing:

@@ -123,7 +123,7 @@ def read_evaluations(folder: Path) -> Stored:
     """
     content = read_metrics(folder)
     if "results" not in content:  # the test of a run of an earlier version
-        table = _table(folder / PREDICTIONS)
+        table = read_predictions(folder / PREDICTIONS)
         known = {"model": OWN_MODEL, "about": "", "protocol": HELD_OUT, "title": HELD_OUT_TITLE, "expected": None}
         return Stored([evaluation_of(table, **known)], [], [], content)
     try:
@@ -169,10 +169,15 @@ def _evaluation(folder: Path, result: dict[str, Any], results: Sequence[Any]) ->
     bare = {name: result[name] for name in same} | lists | {"scores": scores, "intervals": intervals}
     bare["rejects"] = rejects
     empty = Evaluation(predictions=pd.DataFrame(), **bare)
-    return Evaluation(predictions=_table(folder / place_of(empty, results)), **bare)
+    return Evaluation(predictions=read_predictions(folder / place_of(empty, results)), **bare)
 
 
-def _table(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path) -> pd.DataFrame:
+    """A table of predictions.
+
+    Raises:
+        DatasetError: it is missing or cannot be read.
+    """
     try:
         return pd.read_parquet(path)
     except FileNotFoundError:

@@ -26,7 +26,7 @@ from rankpose.report import text_table
 from rankpose.report.main_table import SCORES, Score, images_in_words, p_value, tex_label
 from rankpose.report.panels import MODEL_COLOURS, Panel, model_colour, model_style, new_panel, to_panel
 from rankpose.report.templates import render
-from rankpose.report.text_table import NO_VALUE, Block, Column, Format, Row, TextTable, as_number
+from rankpose.report.text_table import NO_VALUE, Block, Column, Format, Row, TextTable, as_number, mark_best
 from rankpose.run.directory import shown
 
 SCHEMA_VERSION = 2
@@ -296,20 +296,13 @@ def reading(ablation: Ablation) -> list[str]:
 def _table(ablation: Ablation, test: str) -> TextTable:
     scores = [s for s in COLUMNS if any(math.isfinite(cell.scores[test][s.name].mean) for cell in ablation.cells)]
     compared = [score for score in scores if any(score.name in cell.changes.get(test, {}) for cell in ablation.cells)]
-    best = {}
-    for score in scores:
-        # as shown, so that what looks equal is equal
-        means = [round(cell.scores[test][score.name].mean, _places(score)) for cell in ablation.cells]
-        if len(means) > 1:
-            best[score.name] = max(means) if rising(score.name) else min(means)
     rows = []
     for cell in ablation.cells:
         texts = [text_table.Cell(text) for text in (*_values(ablation, cell), str(len(cell.seeds)))]
         for score in scores:
             found = cell.scores[test][score.name]
             spread = f"± {score.text(found.deviation)}" if math.isfinite(found.deviation) else ""
-            top = round(found.mean, _places(score)) == best.get(score.name)
-            texts.append(text_table.Cell(score.text(found.mean), spread, best=top))
+            texts.append(text_table.Cell(score.text(found.mean), spread))
         rows.append(Row([*texts, *(_change_text(cell, test, score) for score in compared)]))
     columns = [
         *(Column(key, number=False) for key in ablation.keys),
@@ -319,15 +312,14 @@ def _table(ablation: Ablation, test: str) -> TextTable:
     ]
     whole, images = ablation.tests[test], images_in_words(ablation.tests[test])
     title, text = f"{test}: {whole.title}", " ".join(reading(ablation))
-    return TextTable(columns, [Block(rows)], title, images, text, label=f"ablation-{tex_label(test)}")
+    better = [*[None] * (len(ablation.keys) + 1), *(rising(score.name) for score in scores), *[None] * len(compared)]
+    return TextTable(
+        columns, [Block(mark_best(rows, better))], title, images, text, label=f"ablation-{tex_label(test)}"
+    )
 
 
 def _values(ablation: Ablation, cell: Cell) -> list[str]:
     return [_value(cell.values[key]) for key in ablation.keys]
-
-
-def _places(score: Score) -> int:
-    return score.digits + (2 if score.percent else 0)
 
 
 def _change_text(cell: Cell, test: str, score: Score) -> text_table.Cell:

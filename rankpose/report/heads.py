@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from rankpose.data.crop import read_image
+from rankpose.data.crop import read_image, square_matrix, warp_image
 from rankpose.errors import DatasetError
 from rankpose.pose import ANGLES, euler_to_rotmat
 from rankpose.report.tables import wrapped_errors_deg
@@ -150,16 +150,7 @@ def crop_from_file(reference: str | Path, crop_x: float, crop_y: float, crop_sid
         stored = read_image(str(reference))
     except DatasetError:
         return None
-    # bilinear sampling skips pixels when it shrinks by more than two: sample finer, then average
-    finer = min(8, max(1, math.ceil(crop_side / size)))
-    scale = finer * size / crop_side
-    # whole numbers are pixel centres, and the middle of the square falls on the middle of the crop (data/crop.py)
-    shift_x, shift_y = (-scale * edge - 0.5 for edge in (crop_x, crop_y))
-    to_crop = np.array([[scale, 0.0, shift_x], [0.0, scale, shift_y]])
-    crop = cv2.warpAffine(stored, to_crop, (finer * size, finer * size), flags=cv2.INTER_LINEAR)
-    if finer > 1:
-        crop = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(crop, dtype=np.uint8)
+    return warp_image(stored, square_matrix(crop_x, crop_y, crop_side, size), size)
 
 
 def gallery_tile(crop: Image, true_deg: ArrayLike, predicted_deg: ArrayLike) -> Image:

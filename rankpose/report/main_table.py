@@ -6,7 +6,7 @@ a block aligned. `tidy_scores` is all figures for a spreadsheet.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +26,7 @@ from rankpose.report.text_table import (
     TextTable,
     format_number,
     interval_text,
+    mark_best,
 )
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
@@ -97,9 +98,10 @@ def main_table(evaluations: Sequence[Evaluation], papers: Mapping[str, Sequence[
         Row([Cell(paper.method), *(Cell(paper.figure(score) or "") for score in scores)], paper.source)
         for paper in reported
     ]
+    better = [None, *(rising(score.name) for score in scores)]
     blocks = [
-        Block(_with_best([*_rows(evaluations, scores, ""), *(beside if complete else [])], scores), "As it is"),
-        Block(_with_best(_rows(evaluations, scores, "aligned_"), scores), "Aligned"),
+        Block(mark_best([*_rows(evaluations, scores, ""), *(beside if complete else [])], better), "As it is"),
+        Block(mark_best(_rows(evaluations, scores, "aligned_"), better), "Aligned"),
     ]
     return TextTable(
         [Column("", number=False), *(Column(score.heading, score.group) for score in scores)],
@@ -224,23 +226,6 @@ def _rows(evaluations: Sequence[Evaluation], scores: Sequence[Score], frame: str
             cells.append(Cell(score.text(one.scores[name]), about=about))
         rows.append(Row(cells))
     return rows
-
-
-def _with_best(rows: Sequence[Row], scores: Sequence[Score]) -> list[Row]:
-    """Marks the best of each column that has at least two figures."""
-    marked = [[row.cells[0]] for row in rows]
-    for place, score in enumerate(scores, start=1):
-        values = [_number(row.cells[place].text) for row in rows]
-        finite = [value for value in values if math.isfinite(value)]
-        best = None if len(finite) < 2 else max(finite) if rising(score.name) else min(finite)
-        for cells, row, value in zip(marked, rows, values, strict=True):
-            cells.append(replace(row.cells[place], best=value == best))
-    return [replace(row, cells=cells) for row, cells in zip(rows, marked, strict=True)]
-
-
-def _number(text: str) -> float:
-    """The figure that is shown, so that what looks equal is equal."""
-    return float(text.replace(MINUS, "-").replace(",", "")) if text not in ("", NO_VALUE) else math.nan
 
 
 def _note(first: Evaluation, reported: Sequence[Published], complete: bool) -> str:

@@ -1,8 +1,8 @@
 """How is a table written? The same cells for a terminal, GitHub, a paper and a page: a template a format."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -124,6 +124,26 @@ def table_of(frame: pd.DataFrame, title: str = "", about: str = "", digits: int 
         for row in frame.itertuples(index=False)
     ]
     return TextTable(columns, [Block(rows)], title, about)
+
+
+def mark_best(rows: Sequence[Row], rising: Sequence[bool | None]) -> list[Row]:
+    """Marks the best of each column that has two figures or more, as they are shown: what looks equal is equal.
+
+    Args:
+        rows: that compare.
+        rising: for each column whether more is better; None where nothing is.
+    """
+    columns = []
+    for cells, more in zip(zip(*(row.cells for row in rows), strict=True), rising, strict=True):
+        values = [math.nan if more is None else _shown_number(cell.text) for cell in cells]
+        finite = [value for value in values if math.isfinite(value)]
+        best = None if len(finite) < 2 else max(finite) if more else min(finite)
+        columns.append([replace(cell, best=value == best) for cell, value in zip(cells, values, strict=True)])
+    return [replace(row, cells=list(cells)) for row, cells in zip(rows, zip(*columns, strict=True), strict=True)]
+
+
+def _shown_number(text: str) -> float:
+    return as_number(text.replace(MINUS, "-").replace(",", ""))
 
 
 def format_number(value: Any, digits: int = 2) -> str:
