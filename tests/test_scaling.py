@@ -25,7 +25,7 @@ from torch import nn
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.command import configuration
 from rankpose.command.configuration import build, plain
-from rankpose.command.training import averaging, make_task, set_float32_matmul
+from rankpose.command.training import make_task, set_float32_matmul
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import pose_scores
@@ -82,7 +82,7 @@ def fitted(small_set, folder, *overrides, base=EXACT, callbacks=(), ckpt_path=No
     settings = plain(config.trainer) | {"default_root_dir": str(folder)}
     trainer = build(
         settings,
-        callbacks=[*averaging(config.ema), *callbacks],
+        callbacks=[*([] if config.ema is None else [MovingAverage(config.ema)]), *callbacks],
         logger=CSVLogger(folder, name="curves"),
         enable_progress_bar=False,
         enable_checkpointing=False,

@@ -81,30 +81,25 @@ def set_float32_matmul(precision: str) -> None:
     torch.set_float32_matmul_precision(precision)
 
 
-def averaging(decay: float | None) -> list[pl.Callback]:
-    """The callback that averages weights, if any."""
-    return [] if decay is None else [MovingAverage(decay)]
-
-
-def make_callbacks(config: DictConfig, loggers: bool) -> list[pl.Callback]:
-    """The callbacks of the configuration and that of `ema`, without those that Lightning would refuse.
-
-    Args:
-        config: of the run.
-        loggers: whether there are any.
-    """
-    callbacks = [*build(config.get("callbacks") or {}).values(), *averaging(config.ema)]
-    wanted = {ProgressBar: config.trainer.get("enable_progress_bar", True), LearningRateMonitor: loggers}
+def make_callbacks(config: DictConfig) -> list[pl.Callback]:
+    """The callbacks of the configuration and that of `ema`, without those that Lightning would refuse."""
+    callbacks = list(build(config.get("callbacks") or {}).values())
+    if config.ema is not None:
+        callbacks.append(MovingAverage(config.ema))
+    wanted = {
+        ProgressBar: config.trainer.get("enable_progress_bar", True),
+        LearningRateMonitor: bool(config.get("logger")),
+    }
     return [one for one in callbacks if all(there or not isinstance(one, kind) for kind, there in wanted.items())]
 
 
-def make_trainer(config: DictConfig) -> pl.Trainer:
-    """Lightning's trainer with the loggers and callbacks of the configuration; either group may be left out."""
+def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer with the loggers of the configuration."""
+    set_float32_matmul(config.float32_matmul)
     loggers = list(build(config.get("logger") or {}).values())
-    callbacks = make_callbacks(config, bool(loggers))
     # otherwise Lightning adds a checkpoint of its own
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
-    return build(config.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=keeps)
+    return build(config.trainer, logger=loggers, callbacks=list(callbacks), enable_checkpointing=keeps)
 
 
 def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
@@ -114,6 +109,12 @@ def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
     check_own_keys(config, "train")
     OmegaConf.update(config, "run_dir", literal(str(run)))
     return repeated
+
+
+def check_settings(config: DictConfig, task: PoseTask, data: PoseDataModule, checkpoint: str | None) -> None:
+    """Raises `ConfigError` for what contradicts itself, the machine, or the checkpoint that the run goes on from."""
+    check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
+    check_same_task(checkpoint, task.config)
 
 
 def check_data(config: DictConfig, data: PoseDataModule, repeated: Repeated) -> None:
@@ -185,16 +186,13 @@ def train(config: DictConfig) -> float | None:
         if run.has_ended(OmegaConf.to_yaml(config, resolve=True), config.protocols):
             return run.best
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        set_float32_matmul(config.float32_matmul)
         data = build(config.data)
         task = make_task(config)
-        check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
-        check_same_task(run.checkpoint, task.config)
-        trainer = make_trainer(config)
+        check_settings(config, task, data, run.checkpoint)
+        trainer = make_trainer(config, make_callbacks(config))
         check_data(config, data, repeated)
-        further = after_training(
-            config.protocols, config.roots, config.data.num_workers, RankPoseCrop(config.test_scale)
-        )
+        seen = RankPoseCrop(config.test_scale)
+        further = after_training(config.protocols, config.roots, config.data.num_workers, seen)
         note(config, run, trainer, data, repeated)
         with refusals():
             trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint)
