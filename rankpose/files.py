@@ -23,11 +23,12 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a full quota, a file larger than the process may write."""
 
 
-def no_room_for(what: str, folder: Path) -> str:
-    """What is said of a file that found no room in a folder: which, and how much is free."""
+def no_room_for(what: str, folder: Path, error: OSError) -> str:
+    """What is said of a file that found no room in a folder: which, why, and how much is free."""
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
-    return f"no room for {what}: {f'{free / 1e9:,.2f} GB' if free >= 1e9 else f'{free / 1e6:,.1f} MB'} are free"
+    said = f"{free / 1e9:,.2f} GB" if free >= 1e9 else f"{free / 1e6:,.1f} MB"
+    return f"no room for {what}: {os.strerror(error.errno or 0)}, {said} are free"
 
 
 def write_whole(path: Path, content: str | bytes | memoryview, synced: bool = False) -> None:

@@ -499,7 +499,12 @@ class TestTextTables:
             "| *As it is* |  |",
             "| net | **3.0** ± 0.5 (1 to 2; p 0.3) |",
         ]
-        assert "net  3.0 ± 0.5 (1 to 2; p 0.3)" in table.as_text("txt")
+        assert table.as_text("txt").splitlines() == [
+            "                MAE",
+            "                            yaw",
+            "As it is",
+            "net  3.0* ± 0.5 (1 to 2; p 0.3)",
+        ]
         latex = table.as_text("tex")
         assert "net & \\textbf{3.0} \\\\\n & {\\tiny \\ensuremath{\\pm} 0.5} \\\\" in latex
         assert "<b>3.0</b><small>± 0.5</small><small>1 to 2</small><small>p 0.3</small>" in self.page(table)

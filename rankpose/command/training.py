@@ -169,7 +169,8 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
     log.info("tested on %s, %s", records.dataset, images_in_words(tested))
     for remark in tested.remarks:
         log.warning("%s", remark)
-    log.info("%s", table_of(DataFrame(sorted(scores.items()), columns=["score", "value"]), digits=3).as_text("txt"))
+    told_scores = table_of(DataFrame(sorted(scores.items()), columns=["score", "value"]), digits=3)
+    log.info("%s", told_scores.as_text("txt").rstrip())
     log.info("report: %s", shown(page))
     known = dict(scores) | ({} if run.best is None else {"val/mae": run.best})
     record = run_record.read(run.folder)

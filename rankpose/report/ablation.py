@@ -277,7 +277,7 @@ def to_page(ablation: Ablation) -> str:
 
 def reading(ablation: Ablation) -> list[str]:
     """How the tables are to be read, a sentence each."""
-    sentences = ["Figures are means over seeds ± their standard deviation; bold is the best mean of a column."]
+    sentences = ["Figures are means over seeds ± their standard deviation; the best mean of each column is marked."]
     bases = list(dict.fromkeys(cell.baseline for cell in ablation.cells))
     if any(cell.changes for cell in ablation.cells):
         whose = bases[0] if len(bases) == 1 else "the baseline with the same other values: " + "; ".join(bases)

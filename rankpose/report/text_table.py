@@ -13,6 +13,8 @@ from rankpose.report.templates import render
 
 NO_VALUE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
+GAP = "  "
+"""Between the columns of a table for a terminal."""
 
 Format = Literal["txt", "md", "tex"]
 
@@ -103,7 +105,7 @@ class TextTable:
 
     def as_text(self, how: Format) -> str:
         """For a terminal (`txt`), for GitHub (`md`) or for a paper that has `\\usepackage{booktabs}` (`tex`)."""
-        return render(f"table.{how}.jinja", table=self, padded=_padded)
+        return render(f"table.{how}.jinja", table=self, padded=_padded, gap=GAP)
 
 
 def table_of(frame: pd.DataFrame, title: str = "", about: str = "", digits: int = 2) -> TextTable:
@@ -174,19 +176,25 @@ def interval_text(low: float, high: float, text: Callable[[float], str] = format
 
 
 def _padded(table: TextTable) -> list[list[str]]:
-    """Rows of equally wide cells, the headings first; the title of a block stands alone in its row."""
-    heads = [column.full for column in table.columns]
-    body = [
-        [line]
-        for block in table.blocks
-        for line in ([[block.title]] if block.title else []) + [[c.in_line() for c in row.cells] for row in block.rows]
-    ]
-    lines = [heads, *(line for (line,) in body)]
-    whole = [line for line in lines if len(line) == len(heads)]
-    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
-    return [
-        [text.rjust(w) if c.number else text.ljust(w) for text, w, c in zip(line, widths, table.columns, strict=True)]
-        if len(line) == len(heads)
-        else line
-        for line in lines
-    ]
+    """Lines of equally wide cells, the headings first; what stands over several columns, or alone, is a line's own."""
+    rows = [[cell.in_line(lambda text: f"{text}*") for cell in row.cells] for b in table.blocks for row in b.rows]
+    heads = [column.heading for column in table.columns]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    above, first = [], 0
+    for name, count in table.groups():
+        inside = sum(widths[first : first + count]) + len(GAP) * (count - 1)
+        widths[first + count - 1] += max(0, len(name) - inside)
+        above.append(name.center(max(inside, len(name))))
+        first += count
+
+    def line(texts: Sequence[str]) -> list[str]:
+        return [
+            text.rjust(width) if column.number else text.ljust(width)
+            for text, width, column in zip(texts, widths, table.columns, strict=True)
+        ]
+
+    lines = [*([above] if any(map(str.strip, above)) else []), line(heads)]
+    for block in table.blocks:
+        lines += [[block.title]] if block.title else []
+        lines += [line(rows.pop(0)) for _ in block.rows]
+    return lines

@@ -36,4 +36,4 @@ class WholeCheckpoints(TorchCheckpointIO):
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            raise no_room(path.parent.parent, f"{path.name} ({buffer.tell() / 1e6:,.1f} MB)") from error
+            raise no_room(path.parent.parent, f"{path.name} ({buffer.tell() / 1e6:,.1f} MB)", error) from error

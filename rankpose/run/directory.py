@@ -117,15 +117,16 @@ def last_good(run: Path) -> str:
     return f"the last good checkpoint is {shown(path)}" if path.is_file() else "no checkpoint was written before"
 
 
-def no_room(run: Path, what: str) -> TrainingError:
+def no_room(run: Path, what: str, error: OSError) -> TrainingError:
     """The error of a file that found no room.
 
     Args:
         run: the run's folder.
         what: the file, and how large it is where that is known.
+        error: one with a number of `NO_ROOM`.
     """
     return TrainingError(
-        f"{shown(run)}: {no_room_for(what, run)}; {last_good(run)}. Make room, then repeat the command with "
+        f"{shown(run)}: {no_room_for(what, run, error)}; {last_good(run)}. Make room, then repeat the command with "
         "ckpt_path=auto and the same folder."
     )
 
@@ -144,4 +145,4 @@ def telling_no_room(run: Path) -> Iterator[None]:
             raise
         # leaving a record of the failure may have failed in its turn
         what = shown(error.filename) if error.filename else "its files"
-        raise user_error(error) or no_room(run, what) from error
+        raise user_error(error) or no_room(run, what, error) from error
