@@ -124,8 +124,8 @@ def read_evaluations(folder: Path) -> Stored:
     content = read_metrics(folder)
     if "results" not in content:  # the test of a run of an earlier version
         table = read_predictions(folder / PREDICTIONS)
-        known = {"model": OWN_MODEL, "about": "", "protocol": HELD_OUT, "title": HELD_OUT_TITLE, "expected": None}
-        return Stored([evaluation_of(table, **known)], [], [], content)
+        known = {"about": "", "title": HELD_OUT_TITLE, "expected": None}
+        return Stored([evaluation_of(table, model=OWN_MODEL, protocol=HELD_OUT, **known)], [], [], content)
     try:
         found = [_evaluation(folder, result, content["results"]) for result in content["results"]]
         compared = [

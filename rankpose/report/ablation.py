@@ -332,7 +332,7 @@ def _change_text(cell: Cell, test: str, score: Score) -> text_table.Cell:
     better = (found.value > 0) == rising(score.name)
     verdict = "tie" if not change.sure() else "better" if better else "worse"
     seeds = f"{change.agreeing()}/{len(change.seeds)} seeds"
-    about = (seeds,)
+    about: tuple[str, ...] = (seeds,)
     if math.isfinite(found.low):
         about = (f"{_signed(score, found.low)} to {_signed(score, found.high)}", f"p {p_value(found.p)}, {seeds}")
     return text_table.Cell(_signed(score, found.value), about=about, verdict=verdict)

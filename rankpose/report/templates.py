@@ -34,14 +34,9 @@ def render(template: str, **values: Any) -> str:
 @lru_cache
 def environment_of(kind: str) -> Environment:
     """Jinja, as templates of this kind want it: `html`, `tex`, `md` or `txt`."""
-    marks = {
-        "variable_start_string": "<<",
-        "variable_end_string": ">>",
-        "block_start_string": "<%",
-        "block_end_string": "%>",
-        "comment_start_string": "<#",
-        "comment_end_string": "#>",
-    }
+    ends = {"variable": ("<<", ">>"), "block": ("<%", "%>"), "comment": ("<#", "#>")} if kind == "tex" else {}
+    marks: dict[str, Any] = {f"{name}_start_string": pair[0] for name, pair in ends.items()}
+    marks |= {f"{name}_end_string": pair[1] for name, pair in ends.items()}
     environment = Environment(
         loader=PackageLoader("rankpose.report", "."),
         autoescape=kind == "html",
@@ -49,7 +44,7 @@ def environment_of(kind: str) -> Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        **(marks if kind == "tex" else {}),
+        **marks,
     )
     environment.filters["tex"] = tex
     return environment

@@ -99,8 +99,8 @@ def prepare(
     except OSError as error:
         if error.errno in NO_ROOM:
             raise DatasetError(
-                f"{no_room_for(str(out), out.parent, error)}. Make room, or name a file on another disk (out=); finished "
-                "parts are kept, and the same command goes on from them."
+                f"{no_room_for(str(out), out.parent, error)}. Make room, or name a file on another disk (out=); "
+                "finished parts are kept, and the same command goes on from them."
             ) from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror or error}).") from error
 

@@ -165,7 +165,8 @@ def _explain(error: OSError, root: Path, settings: Settings) -> SyntheticSetErro
         return SyntheticSetError(f"cannot write the synthetic set {root}: {error.strerror or error}")
     what = f"the synthetic set {root} of about {settings.images * BYTES_PER_IMAGE / 1e9:.2f} GB"
     return SyntheticSetError(
-        f"{no_room_for(what, root.parent, error)}; make room, ask for fewer identities, or name a folder on another disk"
+        f"{no_room_for(what, root.parent, error)}; make room, ask for fewer identities, or name a folder on another "
+        "disk"
     )
 
 
