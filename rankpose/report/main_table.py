@@ -182,12 +182,13 @@ def differences_table(compared: Sequence[ModelDifference]) -> pd.DataFrame:
     for pair in compared:
         for name, label in COMPARED:
             found = pair.scores[name]
+            known = math.isfinite(found.low)
             rows.append(
                 {
                     "models": f"{pair.first} {MINUS} {pair.second}",
                     "score": label,
                     "difference": signed(found.value),
-                    "95 % interval": f"{signed(found.low)} to {signed(found.high)}",
+                    "95 % interval": f"{signed(found.low)} to {signed(found.high)}" if known else NO_VALUE,
                     "p": p_value(found.p),
                     "better": pair.better(name) or "not told apart",
                 }

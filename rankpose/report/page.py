@@ -27,19 +27,27 @@ from rankpose.pose import ANGLES
 from rankpose.report import model_panels, tables, training_panels
 from rankpose.report.heads import Tile, degrees, head_tile
 from rankpose.report.main_table import (
-    COMPARED,
     SCORES,
     Published,
+    differences_table,
     images_in_words,
     main_table,
-    p_value,
     published_figures,
     signed,
 )
 from rankpose.report.panels import MODEL_COLOURS, Panel, model_colour
 from rankpose.report.robustness import robustness_curves, strength_table
 from rankpose.report.templates import render
-from rankpose.report.text_table import NO_VALUE, TextTable, format_number, interval_text, table_of
+from rankpose.report.text_table import (
+    Block,
+    Cell,
+    Column,
+    Row,
+    TextTable,
+    format_number,
+    interval_text,
+    table_of,
+)
 from rankpose.run.curves import read_curves
 
 WORST = 12
@@ -97,17 +105,6 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the comparison of two models says by one score."""
-
-    score: str
-    difference: str
-    interval: str
-    p: str
-    better: str | None
-
-
-@dataclass(frozen=True)
 class LeftOut:
     """Images that a set left out for one reason."""
 
@@ -140,10 +137,10 @@ class Section:
     table: TextTable
     spread: list[tuple[str, list[TextTable]]]
     """Of each model how its errors spread, and how they grow as heads turn."""
-    comparisons: list[tuple[str, str, list[Verdict]]]
-    """Two models, and the verdicts."""
-    matrix: list[tuple[str, list[tuple[str, str]]]]
-    """For many models: the mean absolute error of each less that of each other, and `better`, `worse` or nothing."""
+    comparisons: list[TextTable]
+    """Of each two models by each score."""
+    matrix: TextTable | None
+    """For many models instead: the mean absolute error of each less that of each other."""
     cumulative: list[Panel]
     pair_order: Panel | None
     by_angle: list[Panel]
@@ -226,8 +223,8 @@ def _section(
         remarks=list(dict.fromkeys(remark for one in group for remark in one.remarks)),
         table=main_table(group, papers),
         spread=[(one.model, _spread(one)) for one in group],
-        comparisons=[(pair.first, pair.second, _verdicts(pair)) for pair in pairs],
-        matrix=_matrix([one.model for one in group], pairs) if pairs and len(group) > SIDE_BY_SIDE else [],
+        comparisons=[_comparison(pair) for pair in pairs],
+        matrix=_matrix([one.model for one in group], pairs) if pairs and len(group) > SIDE_BY_SIDE else None,
         cumulative=model_panels.cumulative_curves(group, numbers),
         pair_order=model_panels.pair_order_by_gap(group, numbers),
         by_angle=model_panels.error_by_angle(group, numbers),
@@ -313,39 +310,41 @@ def _spread(one: Evaluation) -> list[TextTable]:
     ]
 
 
-def _glance(
-    clean: Sequence[Evaluation], models: Sequence[str]
-) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]]:
-    """Protocols, and for each model its mean absolute error under each, as it is and aligned."""
+def _glance(clean: Sequence[Evaluation], models: Sequence[str]) -> TextTable:
+    """For each model its mean absolute error under each protocol, as it is and aligned."""
     found = {(one.model, one.protocol): one.scores for one in clean}
     protocols = list(dict.fromkeys(one.protocol for one in clean))
     rows = []
     for model in models:
-        cells = []
+        cells = [Cell(model)]
         for protocol in protocols:
             scores = found.get((model, protocol), {})
             as_is, turned = (format_number(scores.get(name)) for name in ("mae", "aligned_mae"))
-            cells.append((as_is, turned))
-        rows.append((model, cells))
-    return protocols, rows
+            cells.append(Cell(as_is, about=(turned,)))
+        rows.append(Row(cells))
+    return TextTable([Column("", number=False), *map(Column, protocols)], [Block(rows)])
 
 
-def _verdicts(pair: ModelDifference) -> list[Verdict]:
-    verdicts = []
-    for name, label in COMPARED:
-        found = pair.scores[name]
-        interval = f"{signed(found.low)} to {signed(found.high)}" if np.isfinite(found.low) else NO_VALUE
-        verdicts.append(Verdict(label, signed(found.value), interval, p_value(found.p), pair.better(name)))
-    return verdicts
+def _comparison(pair: ModelDifference) -> TextTable:
+    figures = ["difference", "95 % interval", "p"]
+    frame = differences_table([pair])[["score", "better", *figures]]
+    return table_of(frame, f"{pair.first} less {pair.second}", "degrees", right=figures)
 
 
-def _matrix(models: Sequence[str], pairs: Sequence[ModelDifference]) -> list[tuple[str, list[tuple[str, str]]]]:
+def _matrix(models: Sequence[str], pairs: Sequence[ModelDifference]) -> TextTable:
     cells = {}
     for pair in pairs:
         found, better = pair.scores["mae"], pair.better("mae")
         for one, other, value in ((pair.first, pair.second, found.value), (pair.second, pair.first, -found.value)):
-            cells[one, other] = signed(value), "" if better is None else "better" if better == one else "worse"
-    return [(one, [cells.get((one, other), ("", "")) for other in models]) for one in models]
+            verdict = "tie" if better is None else "better" if better == one else "worse"
+            cells[one, other] = Cell(signed(value), verdict=verdict)
+    rows = [Row([Cell(one), *(cells.get((one, other), Cell("")) for other in models)]) for one in models]
+    return TextTable(
+        [Column("", number=False), *map(Column, models)],
+        [Block(rows)],
+        "Mean absolute error of the row less that of the column, degrees",
+        "Pale: not told apart. Intervals and other scores are in tables.md and metrics.json.",
+    )
 
 
 def _galleries(

@@ -108,17 +108,20 @@ class TextTable:
         return render(f"table.{how}.jinja", table=self, padded=_padded, gap=GAP)
 
 
-def table_of(frame: pd.DataFrame, title: str = "", about: str = "", digits: int = 2) -> TextTable:
+def table_of(
+    frame: pd.DataFrame, title: str = "", about: str = "", digits: int = 2, right: Sequence[str] = ()
+) -> TextTable:
     """A table of raw numbers, the first column being the row's name.
 
     Args:
-        frame: numbers and texts; texts of a column `value` stand at the right like numbers.
+        frame: numbers and texts.
         title: what it is.
         about: on which data and by which rules it was measured.
         digits: of numbers that are not whole.
+        right: columns whose texts stand at the right as numbers do.
     """
     columns = [
-        Column(str(name), number=bool(pd.api.types.is_numeric_dtype(frame.iloc[:, place])) or name == "value")
+        Column(str(name), number=bool(pd.api.types.is_numeric_dtype(frame.iloc[:, place])) or name in right)
         for place, name in enumerate(frame.columns)
     ]
     rows = [
