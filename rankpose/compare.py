@@ -48,12 +48,12 @@ def main() -> None:
     given = parser.parse_args()
     baseline = None if given.baseline is None else wanted_baseline(given.baseline)
     from rankpose.evaluation.runs import find_runs  # only once the command line is understood
-    from rankpose.report.ablation import make_ablation, to_markdown, write_ablation
+    from rankpose.report.ablation import make_ablation, to_text, write_ablation
 
     ablation = make_ablation(find_runs(given.runs), baseline)
     out = given.out or (given.runs[0] if len(given.runs) == 1 else Path()) / "comparison"
     page = write_ablation(out, ablation)
-    print(to_markdown(ablation))
+    print(to_text(ablation))
     print(f"report: {shown(page)}")
 
 

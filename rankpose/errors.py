@@ -40,6 +40,16 @@ class TrainingError(RankPoseError):
     """Training that cannot go on: says why, what to try, and which checkpoint is the last good one."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says first; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def one_line(error: BaseException) -> str:
+    """All that an exception says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def user_error(error: BaseException) -> RankPoseError | None:
     """The user's mistake behind an exception, looking through what Hydra or a worker process wrapped around it."""
     seen: BaseException | None = error

@@ -1,26 +1,75 @@
 """Where the configuration lies, files that are whole or not there, and how YAML is read."""
 
+import errno
+import json
+import math
 import os
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+
+from rankpose.errors import one_line
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
 """In a wheel the configuration lies inside the package, in a checkout beside it."""
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file under a temporary name and renames it: the name never holds half a file."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a full quota, a file larger than the process may write."""
+
+
+def no_room_for(what: str, folder: Path, error: OSError) -> str:
+    """What is said of a file that found no room in a folder: which, why, and how much is free."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    said = f"{free / 1e9:,.2f} GB" if free >= 1e9 else f"{free / 1e6:,.1f} MB"
+    return f"no room for {what}: {os.strerror(error.errno or 0)}, {said} are free"
+
+
+def write_whole(path: Path, content: str | bytes | memoryview, synced: bool = False) -> None:
+    """Writes a file under a temporary name and renames it: the name never holds half a file.
+
+    Args:
+        path: its name; the folder is made where there is none.
+        content: a text is written as UTF-8.
+        synced: wait until the disk has it; otherwise a power cut may leave an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # `run.directory.opened` finds by this name what a killed run left
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    if synced:  # a rename is on the disk when its folder is
+        number = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def json_text(content: Any) -> str:
+    """Plain values as JSON with sorted keys; what is not a number is null."""
+    return json.dumps(_finite(content), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,4 +91,4 @@ def read_yaml(path: str | Path) -> Any:
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
+        raise ValueError(one_line(error)) from error

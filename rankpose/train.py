@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from rankpose.command.configuration import entry_point, stopped_by
 from rankpose.command.repeat import with_recorded_overrides
+from rankpose.command.several import with_lists
 from rankpose.errors import one_line_errors
 from rankpose.run.stopping import stoppable
 from rankpose.sweep import grids, ray_launcher
@@ -16,7 +17,7 @@ ray_launcher.register()
 
 
 @sweeps.reported
-@entry_point("train", with_recorded_overrides)
+@entry_point("train", with_lists, with_recorded_overrides)
 @one_line_errors
 @sweeps.recorded
 def main(config: DictConfig) -> float | None:

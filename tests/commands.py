@@ -76,4 +76,6 @@ def succeed(process):
 
 
 def metrics(run_dir):
-    return json.loads((run_dir / "metrics.json").read_text())
+    """The flat scores of a run, which scripts read: `test/mae` and so on."""
+    content = json.loads((run_dir / "metrics.json").read_text())
+    return {key: value for key, value in content.items() if key.startswith("test/")}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from biwi_tree import write_biwi
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -31,7 +32,6 @@ from rankpose.data.readers.biwi import (
 )
 from rankpose.data.readers.boxes import FileBoxes, scale_box
 from rankpose.data.readers.detect import DetectedBoxes, YuNet
-from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
 from rankpose.files import CONFIG_DIR
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler

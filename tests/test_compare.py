@@ -3,7 +3,9 @@
 import functools
 import json
 import re
+import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +15,11 @@ from omegaconf import OmegaConf
 from rankpose.command.configuration import composed
 from rankpose.compare import wanted_baseline
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation.runs import HELD_OUT, find_runs
+from rankpose.evaluation.protocol import HELD_OUT
+from rankpose.evaluation.runs import find_runs
+from rankpose.files import json_text
 from rankpose.pose import ANGLES
+from rankpose.report import ablation_study
 from rankpose.report.ablation import as_json, make_ablation, tidy, to_latex, to_markdown, to_page, write_ablation
 
 PEOPLE, EACH = 5, 4
@@ -320,7 +325,7 @@ def test_one_seed_has_no_deviation_and_one_configuration_no_difference(tmp_path)
     found = ablation_of(write_run(tmp_path / "one", 2.0))
     assert np.isnan(found.cells[0].scores[HELD_OUT]["mae"].deviation)
     assert "±" not in to_markdown(found).split("\n- ")[0]
-    assert as_json(found)["configurations"][0]["scores"][HELD_OUT]["mae"]["deviation"] is None
+    assert json.loads(json_text(as_json(found)))["configurations"][0]["scores"][HELD_OUT]["mae"]["deviation"] is None
     assert "less the baseline" not in to_markdown(found)
     assert "<html" in to_page(found)
 
@@ -334,7 +339,7 @@ def test_baseline_on_the_command_line():
 @pytest.mark.slow
 def test_the_command(sweep, tmp_path):
     process = succeed(run("compare", "sweep", "--baseline", "loss=rank_mse", cwd=tmp_path))
-    assert "| mse | 3 |" in process.stdout
+    assert re.search(r"^mse +3 +5\.00 ± 1\.00", process.stdout, re.MULTILINE)
     assert "Differences are to rank_mse." in process.stdout
     assert process.stdout.endswith("report: sweep/comparison/report.html\n")
     names = {path.name for path in (sweep / "comparison").iterdir()}
@@ -344,3 +349,25 @@ def test_the_command(sweep, tmp_path):
     assert process.returncode == 1
     assert process.stderr.startswith("error: sweep/0 and sweep/9 are not of the same data")
     assert process.stderr.count("\n") == 1
+
+
+def test_the_study_of_the_documentation(tmp_path, monkeypatch, capsys):
+    """Parts of a sweep against the squared error, and one with seeds of its own: a table each, and the figure."""
+    for part, seeds, images in (("core", (0, 1), [2]), ("confirm", (7, 8), [2, 8])):
+        for seed in seeds:
+            for loss, error in (("mse", 4.0), ("rank_mse", 2.0)):
+                for each in images:
+                    given = f"data.images_per_identity={each}"
+                    place = tmp_path / "study" / part / f"{loss}{each}_{seed}"
+                    write_test(write_run(place, error, given, seed=seed, loss=loss), error + 1)
+    monkeypatch.setattr("sys.argv", ["study", str(tmp_path / "study"), "--figure", str(tmp_path / "figure.png")])
+    ablation_study.main()
+    out = capsys.readouterr().out
+    row = "| `rank_mse` | 0 % | 2.00 ± 0.00 | **-2.00 (-2.00 to -2.00; 2/2)** | 100.00 ± 0.00 |"
+    assert out.count(row) == 3, "of the first part, and of the other by both baselines"
+    assert out.count(row.replace("`rank_mse`", "`images_per_identity=8 rank_mse`")) == 2
+    assert cv2.imread(str(tmp_path / "figure.png")).std() > 5
+    shutil.rmtree(tmp_path / "study" / "confirm")
+    with pytest.raises(SystemExit):
+        ablation_study.main()
+    assert "is not the folder of a sweep of experiment=ablation" in capsys.readouterr().err

@@ -458,8 +458,7 @@ def test_options_work(command, small_set, tmp_path, options):
     assert not list(run.rglob("synthetic*")), "no data are made in a run's folder"
     if options == "of Lightning":
         assert "computing in bf16-mixed: as asked for" in out
-        assert "tested on 4 of 24 images" in out
-        assert "4 images" in (run / "report.json").read_text(encoding="utf-8")
+        assert "4 of 24 images" in out
         assert "Profiler Report" in out
         assert "resnet10" in out or "PoseNet" in out, "the model's summary"
     else:

@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from biwi_tree import write_biwi
 from commands import run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
-from rankpose.command.several import with_several
+from rankpose.command.several import with_lists, with_several
 from rankpose.data.packed.reading import PackedSquare
 from rankpose.data.packed.writing import prepare
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.w300lp import read_300w_lp
-from rankpose.data.synthetic.biwi_tree import write_biwi
 from rankpose.errors import ConfigError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
@@ -87,11 +87,20 @@ def test_several_values_are_taken_apart():
         "++several.protocol=[x,y]",
         "++several.predictor=[fsanet]",
     ]
+    assert with_several(["protocols=x,y"]) == with_several(["protocol=[x,y]"]), "as rankpose.train calls it"
     for nothing in ("protocol=[]", "checkpoint=", "checkpoint=a,,b", "checkpoint=a,", "name=,"):
         with pytest.raises(ConfigError, match=r"names nothing|cannot be read as KEY=VALUE"):
             with_several([nothing])
     with pytest.raises(ConfigError, match="names a twice"):
         with_several(["checkpoint=a,b,a"])
+
+
+def test_training_names_protocols_as_evaluation_does():
+    for given, wanted in (("x,y", "[x,y]"), ("x", "[x]"), ("[x,y]", "[x,y]"), ("null", "[]"), ("", "[]")):
+        assert with_lists([f"protocols={given}", "loss=mse,rank_mse"]) == [f"protocols={wanted}", "loss=mse,rank_mse"]
+    assert with_lists(["-m", "protocols=x,y"]) == ["-m", "protocols=[x],[y]"], "a run each"
+    with pytest.raises(ConfigError, match="names x twice"):
+        with_lists(["protocols=x,x"])
 
 
 def test_a_packed_file_that_shows_too_little_is_refused_before_the_first_test(trained, small_set, tmp_path):
@@ -254,7 +263,7 @@ def test_the_test_that_ends_a_training_counts_what_it_tested(small_set, tmp_path
     limits = ["trainer.max_epochs=1", "+trainer.limit_test_batches=1", "data.eval_batch_size=4"]
     said = succeed(train(small_set, *limits, "hydra.run.dir=run", cwd=tmp_path)).stdout
     for text in (said, (tmp_path / "run" / "report.html").read_text()):
-        assert "4 of 24 images of 1 identities" in text
+        assert "4 of 24 images of 1 person" in text
         assert "24 images of 4" not in text
 
 

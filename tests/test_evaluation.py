@@ -23,33 +23,24 @@ from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Reject
 from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.differences import differences
+from rankpose.evaluation.names import check_folder_name, distinct_names
 from rankpose.evaluation.protocol import Protocol
-from rankpose.evaluation.scored import (
-    Evaluation,
-    as_json,
-    check_distinct,
-    check_folder_name,
-    differences,
-    distinct_names,
-    evaluate,
-    evaluation_of,
-    rising,
-    suspicions,
-)
-from rankpose.files import CONFIG_DIR
+from rankpose.evaluation.scores import Evaluation, evaluate, evaluation_of, rising
+from rankpose.evaluation.stored import as_json, check_distinct
+from rankpose.evaluation.suspicions import suspicions
+from rankpose.files import CONFIG_DIR, json_text
 from rankpose.metrics import geodesic_error
 from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
-from rankpose.report import evaluation as report
+from rankpose.report import results as report
 from rankpose.report.main_table import (
     SCORES,
     images_in_words,
     main_table,
     published_figures,
     tidy_scores,
-    to_latex,
-    to_markdown,
 )
-from rankpose.report.tables import NO_VALUE
+from rankpose.report.text_table import NO_VALUE
 from rankpose.report.to_wandb import log_evaluation
 
 FILES = {"metrics.json", "predictions.parquet", "report.html", "tables.csv", "tables.md", "tables.tex"}
@@ -295,7 +286,7 @@ class TestDifferences:
 
 class TestJson:
     def test_holds_every_figure_unrounded_and_null_for_what_is_none(self, lonely: Evaluation) -> None:
-        (result,) = json.loads(json.dumps(as_json([lonely]), allow_nan=False))["results"]
+        (result,) = json.loads(json_text(as_json([lonely])))["results"]
         for name, value in lonely.scores.items():
             assert result["scores"][name] == (None if math.isnan(value) else value)
             if name in result["intervals"]:
@@ -310,7 +301,7 @@ class TestJson:
         again = [evaluation("good", with_errors(predictions, 2)), evaluation("bad", with_errors(predictions, 12))]
         texts = []
         for number, evaluations in enumerate((two, again)):
-            report.write_evaluation_report(tmp_path / str(number), evaluations, differences(evaluations))
+            report.write_results(tmp_path / str(number), evaluations, differences(evaluations))
             texts.append((tmp_path / str(number) / "metrics.json").read_text())
         assert texts[0] == texts[1]
 
@@ -385,7 +376,7 @@ class TestMainTable:
             evaluation(name, with_errors(predictions, spread), expected=60) for name, spread in (("a", 5), ("b", 9))
         ]
         as_is, turned = main_table(models, published_figures()).blocks
-        for place, score in enumerate(SCORES):
+        for place, score in enumerate(SCORES, start=1):
             values = {row.name: row.cells[place].text for row in as_is.rows if row.cells[place].text}
             pick = max if rising(score.name) else min
             best = pick(float(text) for text in values.values())
@@ -393,18 +384,22 @@ class TestMainTable:
                 row.name for row in as_is.rows if row.cells[place].best
             }
             assert any(row.cells[place].best for row in turned.rows)
-        assert next(row for row in as_is.rows if row.name == "RankPose").cells[0].best
+        assert next(row for row in as_is.rows if row.name == "RankPose").cells[1].best
 
     def test_nothing_is_best_of_one(self, two: list[Evaluation]) -> None:
         assert not any(c.best for b in main_table(two[:1], {}).blocks for row in b.rows for c in row.cells)
 
     def test_columns_without_a_value_are_left_out(self, lonely: Evaluation, two: list[Evaluation]) -> None:
-        assert [score.name for score in main_table(two, {}).columns] == [score.name for score in SCORES]
-        names = {score.name for score in main_table([lonely], {}).columns}
-        assert names == {score.name for score in SCORES} - {"pair_order", "spearman"}
+        def columns(models: list[Evaluation]) -> list[tuple[str, str]]:
+            return [(column.group, column.heading) for column in main_table(models, {}).columns[1:]]
+
+        assert columns(two) == [(score.group, score.heading) for score in SCORES]
+        assert columns([lonely]) == [
+            (score.group, score.heading) for score in SCORES if score.name not in ("pair_order", "spearman")
+        ]
 
     def test_markdown_shows_the_scores(self, two: list[Evaluation]) -> None:
-        rows = markdown_cells(to_markdown(main_table(two, {})))
+        rows = markdown_cells(main_table(two, {}).as_text("md"))
         assert {len(row) for row in rows} == {len(SCORES) + 1}
         good = next(row for row in rows if row[0] == "good")
         for score, cell in zip(SCORES, good[1:], strict=True):
@@ -420,7 +415,7 @@ class TestMainTable:
         table = main_table(
             [evaluation(evil, predictions, expected=60), evaluation("b", predictions, expected=60)], published_figures()
         )
-        text = to_latex(table)
+        text = table.as_text("tex")
         plain = re.sub(r"\\[\\%&#_{}$]|\\ensuremath\{\^\\circ\}", "", text)
         assert plain.count("{") == plain.count("}")
         assert not re.search(r"[%#_$^~]", re.sub(r"\\label\{.*?\}", "", plain))
@@ -466,7 +461,7 @@ class TestReport:
     @pytest.fixture(scope="class")
     def folder(self, mixed: list[Evaluation], tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("out") / "new" / "folder"
-        page = report.write_evaluation_report(folder, mixed, differences(mixed), notes=["A note."], config_text="a: 1")
+        page = report.write_results(folder, mixed, differences(mixed), notes=["A note."], config_text="a: 1")
         assert page == folder / "report.html"
         return folder
 
@@ -483,7 +478,7 @@ class TestReport:
         pd.testing.assert_frame_equal(pd.read_parquet(folder / "good/biwi/predictions.parquet"), mixed[2].predictions)
 
     def test_of_a_single_evaluation_the_predictions_are_in_the_folder(self, lonely: Evaluation, tmp_path: Path) -> None:
-        report.write_evaluation_report(tmp_path / "out", [lonely])
+        report.write_results(tmp_path / "out", [lonely])
         assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
     def test_the_page_needs_nothing_from_outside(self, text: str) -> None:
@@ -524,7 +519,7 @@ class TestReport:
         evil = '<script>alert("x")<script>'
         changed = predictions.assign(identity=evil, name=[f"{k}{evil}" for k in range(len(predictions))])
         one = evaluation(evil, changed, about=evil, title=evil, remarks=(evil,), rejects=(Reject(evil, evil),))
-        page = report.write_evaluation_report(
+        page = report.write_results(
             tmp_path / "out", [one, evaluation("b", changed)], title=evil, notes=[evil], config_text=evil
         )
         assert "script" not in {tag for tag, _ in Elements(page.read_text()).found}
@@ -547,27 +542,27 @@ class TestReport:
             with monkeypatch.context() as patched:
                 patched.setattr(report, name, fail)
                 with pytest.raises(OSError, match="disk full"):
-                    report.write_evaluation_report(folder, two)
+                    report.write_results(folder, two)
             assert list(tmp_path.iterdir()) == []
-        report.write_evaluation_report(folder, two)
+        report.write_results(folder, two)
         before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         with monkeypatch.context() as patched:
             patched.setattr(report, "write_whole", fail)
             with pytest.raises(OSError, match="disk full"):
-                report.write_evaluation_report(folder, two[:1])
+                report.write_results(folder, two[:1])
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
         assert list(tmp_path.iterdir()) == [folder]
 
     def test_mistakes_are_found_before_anything_is_written(self, two: list[Evaluation], tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="2 models of this name"):
-            report.write_evaluation_report(tmp_path / "out", [two[0], two[0]])
+            report.write_results(tmp_path / "out", [two[0], two[0]])
         assert list(tmp_path.iterdir()) == []
 
     def test_a_page_of_two_models_and_2000_images_is_small(self, predictions: pd.DataFrame, tmp_path: Path) -> None:
         many = pd.concat([predictions] * 34, ignore_index=True)
         many["name"] = [f"{k}.jpg" for k in range(len(many))]
         models = [evaluation(name, with_errors(many, spread)) for name, spread in (("a", 4), ("b", 8))]
-        page = report.write_evaluation_report(tmp_path / "out", models, differences(models))
+        page = report.write_results(tmp_path / "out", models, differences(models))
         assert len(many) >= 2000
         assert page.stat().st_size < 5_000_000
 

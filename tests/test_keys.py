@@ -17,7 +17,8 @@ from rankpose.command.repeat import own_overrides
 from rankpose.command.several import with_several
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
-from rankpose.run.directory import changes_on_resume, shown
+from rankpose.run.directory import shown
+from rankpose.run.going_on import onward
 from rankpose.run.job import Job
 from rankpose.run.keys import (
     KINDS,
@@ -95,9 +96,9 @@ def test_a_run_that_goes_on_keeps_its_method_and_is_told_the_rest(tmp_path, over
     text = OmegaConf.to_yaml(composed("train", ["run_dir=B", override]), resolve=True)
     if refused:
         with pytest.raises(ConfigError, match=f"cannot go on with {override} "):
-            changes_on_resume(tmp_path, text)
+            onward(tmp_path, text, [])
     else:
-        assert [change.partition(" ")[0] for change in changes_on_resume(tmp_path, text)] == [override]
+        assert [change.partition(" ")[0] for change in onward(tmp_path, text, []).changes] == [override]
 
 
 def test_the_digest_of_a_configuration_is_the_same_in_every_folder():

@@ -1,8 +1,9 @@
-"""What must hold for the page of an evaluation: it stands alone, it is right about directions, and it is whole."""
+"""What must hold for the page of a test that ends a training: it stands alone, is right about directions, and whole."""
 
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rankpose.report import page, pictures, tables
+from rankpose.evaluation.scores import evaluation_of
+from rankpose.report import heads, model_panels, page, results, tables, templates, text_table, training_panels
 
 COUNT = 30
 
@@ -52,28 +54,22 @@ def make_curves() -> pd.DataFrame:
     return pd.concat([training, validation, pd.DataFrame({"step": range(0, 200, 50), "lr-Adam": 1e-3})])
 
 
-METRICS = {
-    "test/mae": 3.66,
-    "test/yaw_mae": 2.99,
-    "test/pitch_mae": 4.75,
-    "test/roll_mae": 3.25,
-    "test/geodesic": 6.1,
-    "test/pair_order": 0.953,
-}
+FLAT = {"test/mae": 3.66, "test/pair_order": 0.953}
+TITLE = "People who were not seen"
 
 
 def write(run_dir: Path, predictions: pd.DataFrame, **changes: object) -> str:
-    """Write a report and give its text."""
+    """Leave what the test that ends a training leaves, and give the page's text."""
+    known = {"model": "RankPose", "about": "checkpoints/best.ckpt", "protocol": "held_out", "title": TITLE}
+    known |= {"expected": None} | {key: changes.pop(key) for key in list(changes) if key in ("about", "remarks")}
     arguments: dict[str, object] = {
-        "predictions": predictions,
-        "metrics": METRICS,
-        "title": "A network",
-        "subtitle": "AFLW2000, within 99",
+        "title": "RankPose on photographs",
         "curves": make_curves(),
         "config_text": "backbone: resnet50\n",
         "notes": ["A note."],
+        "flat": FLAT,
     }
-    path = page.write_report(run_dir, **(arguments | changes))  # type: ignore[arg-type]
+    path = results.write_results(run_dir, [evaluation_of(predictions, **known)], **(arguments | changes))  # type: ignore[arg-type]
     assert path == run_dir / "report.html"
     return path.read_text(encoding="utf-8")
 
@@ -146,21 +142,34 @@ class TestPage:
             "Squared error term",
             "Ranking term",
             "Validation error",
-            "Error by true yaw",
-            "Pitch, predicted against true",
-            "Images within a geodesic error",
+            "Error by true yaw, held_out",
+            "Pitch, predicted against true, RankPose, held_out",
+            "Images within a geodesic error, held_out",
+            "Pair order by difference, held_out",
         ):
             assert label in labels
-        assert "3.66" in text
-        assert "95.3" in text
-        assert "30 images of 10 identities" in text
+        assert "30 images of 10 people" in text
         photographs = [1 for tag, attributes in elements if tag == "img"]
         assert len(photographs) == 12 + 6 + 6 + 2 * 6
 
-    def test_says_the_protocol_in_every_table(self, text: str) -> None:
+    def test_figures_are_those_of_the_test(self, run_dir: Path, text: str) -> None:
+        content = json.loads((run_dir / "metrics.json").read_text())
+        (result,) = content["results"]
+        assert {key: content[key] for key in FLAT} == FLAT
+        values = re.findall(r'class="value">([^<]*)<span class="unit">([^<]*)<', text)
+        wanted = [result["scores"][name] for name in ("mae", "yaw_mae", "pitch_mae", "roll_mae", "geodesic")]
+        assert values[:5] == [(f"{value:.2f}", "°") for value in wanted]
+        assert values[5:] == [(f"{100 * result['scores']['pair_order']:.1f}", " %")]
+
+    def test_says_the_protocol_with_every_table_of_errors(self, text: str) -> None:
         captions = re.findall(r"<caption>(.*?)</caption>", text)
-        assert len(captions) == 4
-        assert all("AFLW2000, within 99" in caption for caption in captions)
+        assert [caption.partition("<")[0] for caption in captions] == [
+            "All images",
+            "By how far the head is turned",
+            "The rotation between predictions and labels",
+            "All pairs of one person",
+        ]
+        assert all("RankPose, held_out" in captions[place] for place in (0, 1, 3))
 
     def test_no_head_is_shown_twice_in_a_small_set(self, tmp_path: Path) -> None:
         for count in (1, 2, 5, 11):
@@ -168,13 +177,12 @@ class TestPage:
             assert text.count("<img") == count
             assert "Same person" not in text
 
-    def test_shows_unknown_metrics_as_a_dash(self, tmp_path: Path) -> None:
-        metrics = {"test/mae": 3.0, "test/pair_order": math.nan, "test/geodesic": None}
-        text = write(tmp_path, make_predictions(tmp_path, 4, images_a_person=1), metrics=metrics)
-        values = re.findall(r'class="value">([^<]*)<span class="unit">([^<]*)<', text)
-        assert [value for value, _ in values] == ["3.00", *5 * [tables.NO_VALUE]]
-        assert [unit for _, unit in values] == ["°", *5 * [""]]
-        assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower()
+    def test_where_no_person_is_on_two_images_nothing_is_said_of_pairs(self, tmp_path: Path) -> None:
+        text = write(tmp_path, make_predictions(tmp_path, 4, images_a_person=1))
+        assert "MAE, aligned" in text
+        assert "Pair order" not in text
+        assert "nan" not in re.sub(r'base64,[^"]*', "", text).lower()
+        assert json.loads((tmp_path / "metrics.json").read_text())["results"][0]["scores"]["pair_order"] is None
 
     def test_a_missing_photograph_becomes_a_tile_that_says_so(self, tmp_path: Path) -> None:
         predictions = make_predictions(tmp_path, 6, images_a_person=None)
@@ -190,104 +198,93 @@ class TestPage:
         predictions["identity"] = evil
         predictions.loc[0, ["name", "image"]] = [evil, f"/nowhere/{evil}"]
         curves = make_curves().rename(columns={"train/rank": f"train/{evil}", "lr-Adam": f"lr-{evil}"})
-        metrics = METRICS | {f"test/{evil}": 1.0}
         text = write(
             tmp_path,
             predictions,
             title=evil,
-            subtitle=evil,
+            about=evil,
+            remarks=(evil,),
             notes=[evil],
             config_text=evil,
-            metrics=metrics,
             curves=curves,
         )
         assert "script" not in {tag for tag, _ in Elements(text).found}
 
-    def test_leaves_the_old_page_when_drawing_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_leaves_what_was_there_when_drawing_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         predictions = make_predictions(tmp_path, 4)
-        before = write(tmp_path, predictions)
-        files = sorted(tmp_path.iterdir())
-        words = (tmp_path / "report.json").read_text()
+        write(tmp_path, predictions)
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
-        def fail(_: pd.DataFrame) -> None:
+        def fail(*_: object) -> None:
             raise RuntimeError("no ink")
 
-        monkeypatch.setattr(pictures, "scatter_panels", fail)
+        monkeypatch.setattr(model_panels, "scatter", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             write(tmp_path, predictions, title="Another")
-        assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
-        assert (tmp_path / "report.json").read_text() == words
-        assert sorted(tmp_path.iterdir()) == files
-
-    def test_leaves_nothing_when_writing_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(self: Path, target: Path) -> None:
-            raise OSError("disk full")
-
-        predictions = make_predictions(tmp_path, 4)
-        files = sorted(tmp_path.iterdir())
-        monkeypatch.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="disk full"):
-            write(tmp_path, predictions)
-        assert sorted(tmp_path.iterdir()) == files
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
     def test_says_which_column_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="crop_side"):
             write(tmp_path, make_predictions(tmp_path, 3).drop(columns="crop_side"))
-        with pytest.raises(ValueError, match="no rows"):
-            write(tmp_path, make_predictions(tmp_path, 3).head(0))
-
-    def test_warns_of_angles_beyond_99_and_of_broken_predictions(self, tmp_path: Path) -> None:
-        predictions = make_predictions(tmp_path, 15)
-        predictions.loc[0, "pitch"] = 380.0
-        predictions.loc[1, ["yaw_pred", "geodesic"]] = math.nan
-        text = write(tmp_path, predictions)
-        assert "1 of 15 images have a true angle beyond" in text
-        assert "1 of 15 predictions are not a number" in text
 
     def test_is_small_and_the_same_twice(self, tmp_path: Path) -> None:
         predictions = pd.concat([make_predictions(tmp_path)] * 54, ignore_index=True)
+        predictions["name"] = [f"{number}.jpg" for number in range(len(predictions))]
         first = write(tmp_path, predictions)
         assert len(first.encode()) < 3_000_000
         assert write(tmp_path, predictions) == first
 
 
-class TestCommandLine:
-    def run(self, run_dir: Path) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "rankpose.report.page", str(run_dir)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+class TestDrawingAgain:
+    def again(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+        monkeypatch.setattr(sys, "argv", ["page", str(folder)])
+        try:
+            page.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
 
-    def test_draws_the_same_page_from_the_files(self, tmp_path: Path) -> None:
-        predictions, curves = make_predictions(tmp_path, 8), make_curves()
-        predictions.to_parquet(tmp_path / "predictions.parquet")
-        curves.to_csv(tmp_path / "metrics.csv", index=False)
-        (tmp_path / "metrics.json").write_text(json.dumps(METRICS | {"test/pair_order": None}))
+    def test_gives_the_same_page_from_the_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        make_curves().to_csv(tmp_path / "metrics.csv", index=False)
         (tmp_path / "config.yaml").write_text("backbone: resnet50\n")
-        before = write(tmp_path, predictions, metrics=METRICS | {"test/pair_order": math.nan})
+        before = write(tmp_path, make_predictions(tmp_path, 8), remarks=("it is small",))
         (tmp_path / "report.html").unlink()
-        done = self.run(tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.strip() == str(tmp_path / "report.html")
+        assert self.again(tmp_path, monkeypatch) == 0
+        assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
         assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
 
-    def test_says_in_one_line_which_file_is_missing(self, tmp_path: Path) -> None:
-        done = self.run(tmp_path)
-        assert done.returncode == 1
-        assert done.stderr.count("\n") == 1
-        assert str(tmp_path / "predictions.parquet") in done.stderr
+    def test_of_a_run_of_an_earlier_version(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.copytree(Path(__file__).parent / "data" / "first_house" / "run", tmp_path / "run")
+        assert self.again(tmp_path / "run", monkeypatch) == 0
+        text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+        scores = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert f"{scores['test/mae']:.2f}" in text
+        assert "RankPose under protocol held_out" in text
 
     @pytest.mark.parametrize("broken", ["predictions.parquet", "metrics.json"])
-    def test_says_in_one_line_which_file_is_broken(
-        self, tmp_path: Path, broken: str, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("content", [None, "<html>"])
+    def test_says_in_one_line_which_file_is_missing_or_broken(
+        self,
+        tmp_path: Path,
+        broken: str,
+        content: str | None,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        make_predictions(tmp_path, 3).to_parquet(tmp_path / "predictions.parquet")
-        (tmp_path / "metrics.json").write_text("{}")
-        (tmp_path / broken).write_text("<html>")
-        assert page.main([str(tmp_path)]) == 1
+        write(tmp_path, make_predictions(tmp_path, 3))
+        (tmp_path / broken).unlink()
+        if content is not None:
+            (tmp_path / broken).write_text(content)
+        assert self.again(tmp_path, monkeypatch) == 1
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert broken in error
 
-    @pytest.mark.parametrize("room", ["page", "evaluation"])
+
+class TestRoom:
+    @pytest.mark.parametrize("room", ["results", "ablation"])
     def test_needs_no_training_code(self, room: str) -> None:
         code = (
             f"import sys, rankpose.report.{room}; "
@@ -301,7 +298,7 @@ class TestAxes:
     CANVAS = np.full((201, 201, 3), 128, dtype=np.uint8)
 
     def test_straight_ahead_is_a_cross_with_a_dot(self) -> None:
-        drawn = pictures.draw_axes(self.CANVAS, (0, 0, 0), length=70)
+        drawn = heads.draw_axes(self.CANVAS, (0, 0, 0), length=70)
         x, y, z = (brightest(drawn, channel) for channel in range(3))
         assert np.abs(z - 100).max() < 10  # a dot in the middle
         assert np.abs(y[:, 0] - 100).max() < 4
@@ -317,7 +314,7 @@ class TestAxes:
     )
     def test_z_goes_where_the_face_looks(self, pose: tuple[float, ...], direction: tuple[float, ...]) -> None:
         # R = Rx(-pitch) Ry(-yaw) Rz(-roll): its third column is (-sin yaw, sin pitch, .) for one angle; y is up
-        drawn = pictures.draw_axes(self.CANVAS, pose, length=70)
+        drawn = heads.draw_axes(self.CANVAS, pose, length=70)
         tips = brightest(drawn, 2) - 100
         along = tips @ np.array(direction)
         across = tips @ np.array(direction[::-1])
@@ -327,7 +324,7 @@ class TestAxes:
 
     def test_a_positive_roll_turns_the_crown_to_the_right(self) -> None:
         # column y of Rz(-roll) is (sin roll, cos roll, 0)
-        crown = brightest(pictures.draw_axes(self.CANVAS, (0, 0, 30), length=70), 1) - 100
+        crown = brightest(heads.draw_axes(self.CANVAS, (0, 0, 30), length=70), 1) - 100
         tip = crown[crown[:, 1].argmin()]
         assert tip == pytest.approx((35, -60.6), abs=4)
 
@@ -336,22 +333,22 @@ class TestAxes:
 
         for yaw, pitch, roll in np.random.default_rng(1).uniform(-70, 70, size=(8, 3)):
             rotation = Rotation.from_euler("XYZ", [-pitch, -yaw, -roll], degrees=True).as_matrix()
-            drawn = pictures.draw_axes(self.CANVAS, (yaw, pitch, roll), length=80)
+            drawn = heads.draw_axes(self.CANVAS, (yaw, pitch, roll), length=80)
             expected = np.array([100 + 80 * rotation[0, 2], 100 - 80 * rotation[1, 2]])
             dot = brightest(drawn, 2)
             assert np.linalg.norm(dot - expected, axis=1).min() < 2.5
 
     def test_leaves_the_image_alone(self) -> None:
         image = self.CANVAS.copy()
-        drawn = pictures.draw_axes(image, (10, 20, 30), centre=(-500.0, 20.5), length=4000)
+        drawn = heads.draw_axes(image, (10, 20, 30), centre=(-500.0, 20.5), length=4000)
         assert (image == 128).all()
         assert drawn.shape == image.shape
         assert drawn.dtype == np.uint8
-        assert (pictures.draw_axes(image, (math.nan, 0, 0)) == image).all()
+        assert (heads.draw_axes(image, (math.nan, 0, 0)) == image).all()
 
     def test_true_and_predicted_axes_differ(self) -> None:
-        solid = pictures.draw_axes(self.CANVAS, (20, 10, 0))
-        dashed = pictures.draw_axes(self.CANVAS, (20, 10, 0), dashed=True)
+        solid = heads.draw_axes(self.CANVAS, (20, 10, 0))
+        dashed = heads.draw_axes(self.CANVAS, (20, 10, 0), dashed=True)
         assert (dashed != 128).any(axis=2).sum() < (solid != 128).any(axis=2).sum()
 
 
@@ -361,11 +358,11 @@ class TestCrop:
         image = np.zeros((40, 50, 3), dtype=np.uint8)
         image[10:30, 20:40] = (10, 20, 250)  # OpenCV writes blue first: a red square
         cv2.imwrite(str(path), image)
-        crop = pictures.crop_from_file(path, 19.5, 9.5, 20.0, 60)
+        crop = heads.crop_from_file(path, 19.5, 9.5, 20.0, 60)
         assert crop is not None
         assert crop.shape == (60, 60, 3)
         assert (np.abs(crop[2:-2, 2:-2].astype(int) - (250, 20, 10)) <= 1).all()
-        outside = pictures.crop_from_file(path, -100.0, -100.0, 90.0, 32)
+        outside = heads.crop_from_file(path, -100.0, -100.0, 90.0, 32)
         assert outside is not None
         assert not outside.any()
 
@@ -374,7 +371,7 @@ class TestCrop:
         stripes = np.zeros((400, 400, 3), dtype=np.uint8)
         stripes[:, ::2] = 200
         cv2.imwrite(str(path), stripes)
-        crop = pictures.crop_from_file(path, -0.5, -0.5, 400.0, 50)
+        crop = heads.crop_from_file(path, -0.5, -0.5, 400.0, 50)
         assert crop is not None
         assert (np.abs(crop[2:-2, 2:-2].astype(int) - 100) < 12).all()
 
@@ -382,7 +379,7 @@ class TestCrop:
     def test_no_square_no_crop(self, tmp_path: Path, square: tuple[float, float, float]) -> None:
         path = tmp_path / "image.png"
         cv2.imwrite(str(path), np.zeros((10, 10, 3), dtype=np.uint8))
-        assert pictures.crop_from_file(path, *square, 32) is None
+        assert heads.crop_from_file(path, *square, 32) is None
 
 
 class TestTables:
@@ -455,42 +452,84 @@ class TestTables:
         assert tables.pair_order(predictions) is None
 
     def test_numbers_read_well(self) -> None:
-        assert tables.format_number(-3.14159) == tables.MINUS + "3.14"
-        assert tables.format_number(-0.001) == "0.00"
-        assert tables.format_number(12345) == "12,345"
-        assert tables.format_number(math.nan) == tables.format_number(None) == tables.NO_VALUE
+        assert text_table.format_number(-3.14159) == text_table.MINUS + "3.14"
+        assert text_table.format_number(-0.001) == "0.00"
+        assert text_table.format_number(12345) == "12,345"
+        assert text_table.format_number(math.nan) == text_table.format_number(None) == text_table.NO_VALUE
 
-    def test_markdown_and_html_hold_the_same_cells(self) -> None:
-        frame = pd.DataFrame({"who": ["a|b", "<i>"], "n": [1, 2000], "error": [1.234, math.nan]})
-        assert tables.to_markdown(frame).splitlines()[1:] == [
+
+class TestTextTables:
+    FRAME = pd.DataFrame({"who": ["a|b", "<i>"], "n": [1, 2000], "error": [1.234, math.nan]})
+
+    def test_every_format_holds_the_same_cells(self) -> None:
+        table = text_table.table_of(self.FRAME, "Errors & more", "on <this>")
+        dash = text_table.NO_VALUE
+        assert table.as_text("md").splitlines()[-3:] == [
             "| --- | ---: | ---: |",
             "| a\\|b | 1 | 1.23 |",
-            f"| <i> | 2,000 | {tables.NO_VALUE} |",
+            f"| <i> | 2,000 | {dash} |",
         ]
-        text = tables.to_html(frame, "Errors & more", "on <this>")
+        assert table.as_text("txt").splitlines()[-3:] == [
+            "who      n  error",
+            "a|b      1   1.23",
+            f"<i>  2,000      {dash}",
+        ]
+        latex = table.as_text("tex")
+        assert "Errors \\& more: on <this>." in latex
+        assert "<i> & 2,000 & -- \\\\" in latex
+        text = self.page(table)
         assert "Errors &amp; more" in text
         assert "on &lt;this&gt;" in text
         assert "&lt;i&gt;" in text
         assert "1.23" in text
         Elements(text)
 
+    def page(self, table: text_table.TextTable) -> str:
+        source = '{% from "parts.html.jinja" import text_table with context %}{{ text_table(table) }}'
+        return str(templates.environment_of("html").from_string(source).render(table=table))
+
+    def test_what_stands_below_a_figure_is_in_every_format(self) -> None:
+        cell = text_table.Cell("3.0", "± 0.5", ("1 to 2", "p 0.3"), best=True)
+        columns = [text_table.Column("", number=False), text_table.Column("yaw", "MAE")]
+        rows = [text_table.Row([text_table.Cell("net"), cell])]
+        table = text_table.TextTable(columns, [text_table.Block(rows, "As it is")])
+        assert table.as_text("md").splitlines() == [
+            "|  | MAE: yaw |",
+            "| --- | ---: |",
+            "| *As it is* |  |",
+            "| net | **3.0** ± 0.5 (1 to 2; p 0.3) |",
+        ]
+        assert table.as_text("txt").splitlines() == [
+            "                MAE",
+            "                            yaw",
+            "As it is",
+            "net  3.0* ± 0.5 (1 to 2; p 0.3)",
+        ]
+        latex = table.as_text("tex")
+        assert "net & \\textbf{3.0} \\\\\n & {\\tiny \\ensuremath{\\pm} 0.5} \\\\" in latex
+        assert "<b>3.0</b><small>± 0.5</small><small>1 to 2</small><small>p 0.3</small>" in self.page(table)
+
 
 class TestFigures:
+    def drawn(self, predictions: pd.DataFrame) -> list[model_panels.Panel]:
+        one = evaluation_of(predictions, model="net", about="", protocol="p", title="", expected=None)
+        three = [panel for _, panels in model_panels.scatter([one], {"net": 0}) for panel in panels]
+        curves = model_panels.cumulative_curves([one], {"net": 0})
+        return [*model_panels.error_by_angle([one], {"net": 0}), *three, *curves]
+
     def test_an_angle_beyond_99_does_not_shrink_the_rest(self, tmp_path: Path) -> None:
         predictions = make_predictions(tmp_path)
-        before = [panel.svg for panel in pictures.error_by_angle_panels(predictions)]
+        before = [panel.svg for panel in self.drawn(predictions)[:3]]
         far = predictions.iloc[[0]].assign(yaw=170.0, yaw_pred=10.0, pitch=380.0, roll=-120.0)
         both = pd.concat([predictions, far], ignore_index=True)
-        after = [panel.svg for panel in pictures.error_by_angle_panels(both)]
+        after = [panel.svg for panel in self.drawn(both)[:3]]
         assert after == before
 
-    @pytest.mark.parametrize("value", [math.nan, 0.0])
-    def test_are_drawn_of_nothing_to_see(self, tmp_path: Path, value: float) -> None:
+    def test_are_drawn_of_nothing_to_see(self, tmp_path: Path) -> None:
         predictions = make_predictions(tmp_path, 3)
-        predictions[[f"{angle}_pred" for angle in tables.ANGLES]] = value
-        predictions["geodesic"] = value
-        panels = [*pictures.error_by_angle_panels(predictions), *pictures.scatter_panels(predictions)]
-        for panel in [*panels, pictures.cumulative_panel(predictions)]:
+        predictions[[f"{angle}_pred" for angle in tables.ANGLES]] = 0.0
+        predictions["geodesic"] = 0.0
+        for panel in self.drawn(predictions):
             assert panel.svg.startswith("<svg")
             assert panel.svg.endswith("</svg>")
 
@@ -500,9 +539,9 @@ class TestCurves:
         curves = pd.DataFrame(
             {"step": [0, 1, 2], "train/loss_step": [3.0, 2.0, 1.0], "train/loss_epoch": [None, None, 2.0]}
         )
-        assert [panel.title for panel in pictures.loss_panels(curves)] == ["Training loss"]
+        assert [panel.title for panel in training_panels.loss_panels(curves)] == ["Training loss"]
 
     def test_empty_columns_draw_nothing(self) -> None:
         curves = pd.DataFrame({"step": [0, 1], "train/loss": [math.nan, math.nan], "val/mae": [None, math.inf]})
-        assert pictures.loss_panels(curves) == []
-        assert pictures.validation_panel(curves) is None
+        assert training_panels.loss_panels(curves) == []
+        assert training_panels.validation_panel(curves) is None

@@ -10,7 +10,6 @@ import torch
 from rankpose.evaluation import statistics
 from rankpose.evaluation.statistics import (
     Interval,
-    bootstrap,
     bootstrap_median,
     draws,
     paired_bootstrap,
@@ -35,6 +34,12 @@ def people():
     return target + own[identity] + 2 * torch.randn(120, 3, generator=seed), target, identity
 
 
+def of_the_mean(values, identity, **options):
+    """The interval of a mean error: that of the difference to a model without errors."""
+    found = paired_bootstrap(values, np.zeros_like(values), identity, **options)
+    return Interval(found.value, found.low, found.high)
+
+
 def test_draws_are_multinomial():
     counts = np.concatenate(list(draws(5, 5, resamples=20_000)))
     assert (counts.sum(axis=1) == 5).all()
@@ -53,13 +58,13 @@ def test_draws_do_not_depend_on_how_many_are_held(monkeypatch):
 
 def test_two_images_by_hand():
     """Of two images a resample holds both in half of the cases, and either of them twice in a quarter."""
-    assert bootstrap({"error": np.array([0.0, 1.0])}, np.arange(2))["error"] == Interval(0.5, 0.0, 1.0)
+    assert of_the_mean(np.array([0.0, 1.0]), np.arange(2)) == Interval(0.5, 0.0, 1.0)
     assert bootstrap_median(np.array([0.0, 1.0]), np.arange(2)) == Interval(0.5, 0.0, 1.0)
 
 
 def test_the_interval_of_a_mean_is_scipys_and_the_normal_one(rng):
     values = rng.gamma(2, 3, 400)
-    found = bootstrap({"error": values}, np.arange(400), resamples=20_000)["error"]
+    found = of_the_mean(values, np.arange(400), resamples=20_000)
     peer = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=rng)
     width = 2 * 1.96 * values.std() / 20
     assert found.value == pytest.approx(values.mean())
@@ -89,16 +94,16 @@ def test_people_are_drawn_whole(rng):
     """Images of one person that err alike are one piece of news, however many there are."""
     each = rng.gamma(4, 1, 30)
     identity = np.repeat(np.arange(30), 20)
-    together = bootstrap({"error": each[identity]}, identity)["error"]
-    alone = bootstrap({"error": each}, np.arange(30))["error"]
-    apart = bootstrap({"error": each[identity]}, np.arange(600))["error"]
+    together = of_the_mean(each[identity], identity)
+    alone = of_the_mean(each, np.arange(30))
+    apart = of_the_mean(each[identity], np.arange(600))
     assert (together.value, together.low, together.high) == pytest.approx((alone.value, alone.low, alone.high))
     assert apart.high - apart.low < (together.high - together.low) / 3
 
 
 def test_people_weigh_by_their_images():
     """Drawn are {A, A}, {A, B} or {B, B}: the mean of the middle one is over all four images."""
-    found = bootstrap({"error": np.array([0.0, 8.0, 8.0, 8.0])}, np.array([3, 9, 9, 9]))["error"]
+    found = of_the_mean(np.array([0.0, 8.0, 8.0, 8.0]), np.array([3, 9, 9, 9]))
     assert found == Interval(6.0, 0.0, 8.0)
 
 
@@ -106,7 +111,7 @@ def test_the_interval_holds_the_truth_in_95_of_100_sets(rng):
     held = []
     for seed in range(400):
         values = rng.normal(3, 1, 60)
-        interval = bootstrap({"error": values}, np.arange(60), resamples=500, seed=seed)["error"]
+        interval = of_the_mean(values, np.arange(60), resamples=500, seed=seed)
         held.append(interval.low <= 3 <= interval.high)
     assert 0.91 <= np.mean(held) <= 0.98
 
@@ -134,7 +139,7 @@ def test_intervals_of_scores_are_those_of_their_images(people):
     prediction, target, identity = people
     found = score_intervals(*people)
     values = {name: column.numpy() for name, column in image_scores(prediction, target).items()}
-    for name, interval in bootstrap(values, identity.numpy()).items():
+    for name, interval in ((name, of_the_mean(column, identity.numpy())) for name, column in values.items()):
         assert (interval.low, interval.high) == pytest.approx((found[name].low, found[name].high)), name
 
 

@@ -29,7 +29,9 @@ from rankpose.files import write_whole
 from rankpose.models.checkpoint import read_checkpoint
 from rankpose.run import directory as run_directory
 from rankpose.run.checkpoints import WholeCheckpoints
-from rankpose.run.curves import CurveLogger, gather_curves
+from rankpose.run.curve_logger import CurveLogger
+from rankpose.run.curves import gather_curves
+from rankpose.run.going_on import Onward, onward
 from rankpose.run.stopping import SIGNALS, Stopped, stoppable
 
 pytestmark = pytest.mark.slow
@@ -424,7 +426,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(whole, tmp_path, l
         fit(tmp_path, At(20, little_room))
     message = str(stopped.value)
     assert re.search(r"no room for (best|last)\.ckpt \(\d\.\d MB\)", message), message
-    for part in (str(tmp_path), "MB are free", f"last good checkpoint is {last(tmp_path)}"):
+    for part in (str(tmp_path), "File too large, ", "B are free", f"last good checkpoint is {last(tmp_path)}"):
         assert part in message
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert read_step(last(tmp_path)) == BATCHES
@@ -514,7 +516,7 @@ ASKED = {
 def test_what_a_resumed_run_cannot_have_otherwise_is_refused(tmp_path, change, told):
     (tmp_path / "config.yaml").write_text(CONFIG.format(**ASKED))
     with pytest.raises(ConfigError) as refused:
-        run_directory.changes_on_resume(tmp_path, CONFIG.format(**(ASKED | change)))
+        onward(tmp_path, CONFIG.format(**(ASKED | change)), [])
     assert told in str(refused.value)
 
 
@@ -522,13 +524,13 @@ def test_what_a_resumed_run_may_have_otherwise_is_told(tmp_path):
     ours = ASKED | {"schedule": "constant"}
     (tmp_path / "config.yaml").write_text(CONFIG.format(**ours))
     same = CONFIG.format(**(ours | {"workers": 3, "run": "b"}))
-    assert run_directory.changes_on_resume(tmp_path, same) == []
-    longer = run_directory.changes_on_resume(tmp_path, CONFIG.format(**(ours | {"epochs": 20, "precision": "bf16"})))
-    assert longer == ["trainer.max_epochs=20 (was 14)", "trainer.precision=bf16 (was 32-true)"]
+    assert onward(tmp_path, same, []) == Onward([], finished=False)
     (tmp_path / "metrics.json").write_text("{}")
-    assert run_directory.is_finished(tmp_path, [], [])
-    assert not run_directory.is_finished(tmp_path, longer, [])
-    assert not run_directory.is_finished(tmp_path, [], ["aflw2000"])
+    assert onward(tmp_path, same, []) == Onward([], finished=True)
+    assert not onward(tmp_path, same, ["aflw2000"]).finished
+    longer = CONFIG.format(**(ours | {"epochs": 20, "precision": "bf16"}))
+    changes = ["trainer.max_epochs=20 (was 14)", "trainer.precision=bf16 (was 32-true)"]
+    assert onward(tmp_path, longer, []) == Onward(changes, finished=False)
 
 
 def test_data_that_have_changed_are_told(tmp_path):
@@ -616,5 +618,5 @@ def test_a_full_disk_ends_with_one_line(small_set, tmp_path):
     # a loader process hands its batches over in files, which the limit would count as well
     alone = ("hydra.run.dir=run", "data.num_workers=0")
     line = error_line(train(small_set, *alone, cwd=tmp_path, prepare=little_room))
-    assert re.search(r"run: no room for .* MB are free; no checkpoint was written", line), line
+    assert re.search(r"run: no room for .* [MG]B are free; no checkpoint was written", line), line
     assert not list((tmp_path / "run").glob("checkpoints/*"))

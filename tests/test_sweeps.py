@@ -50,7 +50,7 @@ def outcomes(folder):
 def check_one_failed(folder, process):
     """The other run is whole, and the end tells which has failed, where and why."""
     assert process.returncode == 1, process.stdout[-3000:] + process.stderr[-5000:]
-    assert {number: one.state for number, one in outcomes(folder).items()} == {0: "done", 1: "failed"}
+    assert {number: one.state for number, one in outcomes(folder).items()} == {0: "finished", 1: "failed"}
     assert json.loads((folder / "0" / "metrics.json").read_text())["test/mae"] > 0
     (line,) = [line for line in process.stdout.splitlines() if line.startswith("failed: #1")]
     for word in ("loss=rank_mse", f"{folder.name}/1", "data.images_per_identity=1: a ranking loss needs two images"):
@@ -58,7 +58,7 @@ def check_one_failed(folder, process):
     assert line.endswith((folder / "1" / "failure.txt").read_text().strip().partition("error: ")[2])
     assert f"python -m rankpose.compare {folder.name}" in process.stdout
     table = pd.read_csv(folder / "runs.csv")
-    assert list(table["state"]) == ["done", "failed"]
+    assert list(table["state"]) == ["finished", "failed"]
     assert table["val/mae"].notna().tolist() == [True, False]
 
 
@@ -77,7 +77,7 @@ def test_multirun_gives_each_run_its_directory(serial):
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
     assert sorted(path.name for path in (cwd / NAME).iterdir() if path.is_dir()) == ["0", "1", "2", "3"]
     assert len({(cwd / NAME / str(job) / "metrics.json").read_text() for job in range(4)}) == 4
-    assert "4 done" in process.stdout
+    assert "4 finished" in process.stdout
     swept = yaml.safe_load((cwd / NAME / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
     assert "loss=mse,rank_mse" in swept
 
@@ -118,7 +118,7 @@ def test_a_broken_sweep_goes_on_without_redoing_what_is_done(small_set, serial):
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
     assert {number: (folder / str(number) / "metrics.json").stat().st_mtime_ns for number in kept} == kept
     assert (folder / "1" / "metrics.json").read_bytes() == before
-    assert process.stdout.count("is done already") == 3
+    assert process.stdout.count("is finished already") == 3
 
 
 def test_a_signal_to_a_sweep_with_joblib_has_each_run_save(small_set, tmp_path):
@@ -146,7 +146,7 @@ def test_a_signal_to_a_sweep_with_joblib_has_each_run_save(small_set, tmp_path):
         step = torch.load(tmp_path / f"sweep/{number}/checkpoints/last.ckpt", weights_only=True)["global_step"]
         assert one.reason == f"stopped by SIGTERM at step {step}"
     assert "2 stopped, 1 not begun" in told
-    assert "go on, without what is done: python -m rankpose.train -m hydra.sweep.dir=sweep ckpt_path=auto" in told
+    assert "go on, without what is finished: python -m rankpose.train -m hydra.sweep.dir=sweep ckpt_path=auto" in told
 
 
 def test_submitit_runs_in_jobs_of_their_own_and_compare_tells_the_failed_one(small_set, tmp_path):
@@ -166,13 +166,13 @@ def test_ray_runs_on_a_cluster(small_set, tmp_path):
 
 
 SEARCH_SEED = 23
-"""Of the sampler: among its first four trials are some that fail, are pruned and are done."""
+"""Of the sampler: among its first four trials are some that fail, are pruned and are finished."""
 
 
 def test_a_search_with_joblib_prunes_and_outlives_failures(small_set, tmp_path):
     """Two trials at a time; each ends as its choices say: without pairs it fails, in a second epoch it is pruned."""
     # a finished trial that no other can come near
-    outcome.write(tmp_path / "sweep" / "before", Outcome(-1, [], "done", 0.0, validations={0: 0.0, 1: 0.0}))
+    outcome.write(tmp_path / "sweep" / "before", Outcome(-1, [], "finished", 0.0, validations={0: 0.0, 1: 0.0}))
     arguments = [
         "hparams_search=optuna",
         "hydra/launcher=local",
@@ -192,14 +192,14 @@ def test_a_search_with_joblib_prunes_and_outlives_failures(small_set, tmp_path):
     assert process.returncode == 1
     for one in trials.values():
         chosen = dict(override.split("=", 1) for override in one.overrides)
-        expected = "pruned" if chosen["trainer.max_epochs"] == "2" else "done"
+        expected = "pruned" if chosen["trainer.max_epochs"] == "2" else "finished"
         assert one.state == ("failed" if chosen["data.images_per_identity"] == "1" else expected), one
-    assert {one.state for one in trials.values()} == {"done", "pruned", "failed"}
+    assert {one.state for one in trials.values()} == {"finished", "pruned", "failed"}
     best = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
     assert best["best_value"] == min(one.value for one in trials.values() if one.value is not None)
     (tmp_path / "sweep" / "before" / outcome.NAME).unlink()
     reasons = {int(one.folder.name): one.reason for one in find_runs([tmp_path / "sweep"]).failures}
-    assert reasons.keys() == {number for number, one in trials.items() if one.state != "done"}
+    assert reasons.keys() == {number for number, one in trials.items() if one.state != "finished"}
     for number, one in trials.items():
         assert reasons.get(number, "").startswith("pruned in epoch 1") == (one.state == "pruned")
 
@@ -220,7 +220,7 @@ class Validated:
 def test_a_trial_is_pruned_when_its_best_is_worse_than_the_median(tmp_path, values, pruned):
     """Finished trials stood at 5, 6 and 7 in epoch 1; the first epoch is free."""
     for number, there in enumerate((5.0, 6.0, 7.0)):
-        outcome.write(tmp_path / str(number), Outcome(number, [], "done", there, validations={0: 8.0, 1: there}))
+        outcome.write(tmp_path / str(number), Outcome(number, [], "finished", there, validations={0: 8.0, 1: there}))
     outcome.write(tmp_path / "3", Outcome(3, [], "failed", validations={1: 0.1}))
     outcome.write(tmp_path / "4", Outcome(4, ["x=1"]))
     callback = PruneTrial(str(tmp_path / "4"), optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1))

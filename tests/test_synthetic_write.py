@@ -171,7 +171,7 @@ def test_two_at_once_draw_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_too_small_a_disk_is_noticed_beforehand(tmp_path: Path) -> None:
-    people = {"train": shutil.disk_usage(tmp_path).free // write.estimate_bytes({"train": 1}) + 10}
+    people = {"train": shutil.disk_usage(tmp_path).free // (16 * write.BYTES_PER_IMAGE) + 10}
     with pytest.raises(write.SyntheticSetError, match="no room") as refused:
         write.ensure_synthetic(tmp_path / "set", people, progress=False)
     assert "GB" in str(refused.value)
@@ -204,4 +204,4 @@ def test_a_disk_that_fills_up_ends_with_one_line(tmp_path: Path, monkeypatch: py
 def test_the_estimate_is_enough_but_not_absurd(drawn: Path) -> None:
     blocks = sum(-(-path.stat().st_size // 4096) * 4096 for path in drawn.rglob("*") if path.is_file())
     tables = sum(path.stat().st_size for path in drawn.rglob("*.parquet"))  # mostly fixed cost in so small a set
-    assert blocks - tables < write.estimate_bytes(SMALL, 4) < 3 * blocks
+    assert blocks - tables < sum(SMALL.values()) * 4 * write.BYTES_PER_IMAGE < 3 * blocks

@@ -135,7 +135,7 @@ def test_the_summary_keeps_the_best_validation_and_the_test(sweep):
         assert run.summary["val/pair_order"]["max"] == pytest.approx(max(run.curve("val/pair_order").values()))
         for key, value in metrics(run.folder).items():
             assert run.summary[key] == pytest.approx(value)
-            assert run.summary[key.replace("test/", "held-out/model/")] == pytest.approx(value, rel=1e-4)
+            assert run.summary[key.replace("test/", "held_out/RankPose/")] == pytest.approx(value, rel=1e-4)
 
 
 def test_the_same_validation_heads_are_drawn_each_time(sweep):
@@ -157,7 +157,7 @@ def test_the_worst_cases_are_a_table_with_pictures_beside_the_run(sweep):
     predictions = pd.read_parquet(run.folder / "predictions.parquet").sort_values("geodesic", ascending=False)
     table = run.artifact("run_table", "worst")
     contents = {entry["path"]: Path(entry["local_path"]) for entry in table["manifest"]["contents"]}
-    content = json.loads(contents["evaluation/held-out/worst.table.json"].read_text())
+    content = json.loads(contents["evaluation/held_out/worst.table.json"].read_text())
     rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
     assert [row["name"] for row in rows] == list(predictions["name"][:50])
     assert [row["geodesic"] for row in rows] == pytest.approx(list(predictions["geodesic"][:50]))
@@ -165,8 +165,8 @@ def test_the_worst_cases_are_a_table_with_pictures_beside_the_run(sweep):
         picture = contents[row["crop"]["path"]]
         assert run.folder in picture.parents, "pictures stay with the run"
         assert cv2.imread(str(picture)).std() > 5
-    heads = [row for row in run.history if "evaluation/held-out/heads.filenames" in row]
-    assert heads[0]["evaluation/held-out/heads.captions"][0].startswith(rows[0]["name"])
+    heads = [row for row in run.history if "evaluation/held_out/heads.filenames" in row]
+    assert heads[0]["evaluation/held_out/heads.captions"][0].startswith(rows[0]["name"])
     assert not (sweep.folder.parent / "data").exists(), "nothing is left in the home folder"
 
 

@@ -7,9 +7,9 @@ import pytorch_lightning as pl
 
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import ConfigError
-from rankpose.evaluation.scored import pose_table
+from rankpose.evaluation.scores import pose_table
 from rankpose.pose import ANGLES
-from rankpose.report.tiles import degrees, head_or_grey
+from rankpose.report.heads import degrees, head_or_grey
 from rankpose.run.loggers import run_loggers
 
 

@@ -53,7 +53,7 @@ class PruneTrial(pl.Callback):
         study = optuna.create_study(direction="minimize", pruner=self.pruner)
         optuna.logging.set_verbosity(level)
         for other in outcome.of_sweep(self.folder.parent).values():
-            if other.state == "done" and other.value is not None and other.number != own.number:
+            if other.state == "finished" and other.value is not None and other.number != own.number:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", ExperimentalWarning)  # of Optuna 2 only
                     finished = create_trial(

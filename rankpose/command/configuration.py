@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rankpose.command.help import choices, groups_of, help_page
-from rankpose.errors import ConfigError, one_line_errors, say_anything, user_error
+from rankpose.errors import ConfigError, one_line, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
 from rankpose.run.job import Job
 from rankpose.run.keys import from_home, literal, quoted, typed
@@ -144,13 +144,13 @@ def _from_home(found: re.Match[str]) -> str:
 
 
 def entry_point(
-    name: str, rewrite: Callable[[list[str]], list[str]] | None = None
+    name: str, *rewrites: Callable[[Sequence[str]], list[str]]
 ) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Makes `main(config)` a command: `hydra.main`, with one line for a mistake on the command line.
 
     Args:
         name: of the command and of its file in `conf/`.
-        rewrite: from the arguments as given to those that Hydra gets.
+        rewrites: one after the other, from the arguments as given to those that Hydra gets.
     """
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
@@ -182,7 +182,8 @@ def entry_point(
                 _check_letters([*given, str(Path.cwd())])
                 _check_dashes(given)
                 wanted = [at_home(argument) for argument in given]
-                wanted = wanted if rewrite is None else rewrite(wanted)
+                for rewrite in rewrites:
+                    wanted = rewrite(wanted)
                 # Hydra's parser takes flags only before or after all other arguments
                 rewritten[:] = sorted(
                     _without_nulls(wanted, name), key=lambda argument: argument not in ("-m", "--multirun")
@@ -412,7 +413,7 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
         if mistake is not None:
             raise mistake from error
         cause = error.__cause__
-        said = _one_line(error) if cause is None else " ".join(str(cause).split())
+        said = _one_line(error) if cause is None else one_line(cause)
         full_key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
         place = ".".join(part for part in (place, full_key and full_key[1]) if part)
         raise ConfigError(said if _names(said, place) else f"{place}: {said}") from error
@@ -432,7 +433,7 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except MisconfigurationException as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"trainer: {one_line(error)}") from error
 
 
 def _names(said: str, place: str) -> bool:

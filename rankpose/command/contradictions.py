@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from rankpose.data.datamodule import PoseDataModule
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, one_line
 from rankpose.metrics import pose_scores
 from rankpose.task import PoseTask
 
@@ -84,7 +84,7 @@ def _check_size(backbone: Any, data: PoseDataModule) -> None:
         with torch.inference_mode():
             backbone.eval()(torch.zeros(1, 3, size, size))
     except (RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(f"image_size={size}: the backbone cannot take images of this size ({reason}).") from error
     finally:
         backbone.train(training)

@@ -14,7 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rankpose.command.configuration import composed, plain, texts_of
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.errors import ConfigError, DatasetError, one_line
 from rankpose.run import record as run_record
 from rankpose.run.directory import shown
 from rankpose.run.keys import Kind, assignment, at_present, flat, kind_of, literal, under
@@ -173,7 +173,7 @@ def _load(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or "run_dir" not in content:
             raise ValueError("it has no run_dir")
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: is not the configuration of a run ({' '.join(str(error).split())}).") from error
+        raise ConfigError(f"{path}: is not the configuration of a run ({one_line(error)}).") from error
     return {str(key): value for key, value in content.items()}
 
 

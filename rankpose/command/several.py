@@ -1,4 +1,4 @@
-"""How does a key of `rankpose.evaluate` take several values at once, without being a sweep?"""
+"""How does a key take several values at once, `KEY=A,B` or `KEY=[A,B]`, without being a sweep?"""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,12 @@ from rankpose.errors import ConfigError
 from rankpose.run.keys import assignment, quoted
 
 SEVERAL = ("checkpoint", "predictor", "protocol", "name")
-"""Keys that take more than one value, separated by commas."""
+"""Keys of `rankpose.evaluate` that take more than one value."""
+LISTS = ("protocols",)
+"""Keys of `rankpose.train` that are lists."""
+_ALSO = {"protocols": "protocol"}
+"""What `rankpose.train` calls it."""
+_SWEEP = ("-m", "--multirun")
 
 
 def with_several(arguments: Sequence[str]) -> list[str]:
@@ -20,19 +25,48 @@ def with_several(arguments: Sequence[str]) -> list[str]:
     """
     kept = []
     for argument in arguments:
-        if argument in ("-m", "--multirun"):
+        if argument in _SWEEP:
             raise ConfigError(
                 f"{argument}: {', '.join(SEVERAL)} take several values without it, into one report; leave it out."
             )
         key, equals, _ = argument.partition("=")
+        key = _ALSO.get(key, key)
         if equals and key in SEVERAL:
-            given = texts_of(argument)
+            given = _texts(argument)
             if not given:
                 raise ConfigError(f"{argument}: names nothing.")
-            twice = next((part for part in given if given.count(part) > 1), None)
-            if twice is not None:
-                raise ConfigError(f"{argument}: names {twice} twice.")
-            kept += [assignment(key, given[0]), f"++several.{key}=[{','.join(map(quoted, given))}]"]
+            kept += [assignment(key, given[0]), f"++several.{key}={_list(given)}"]
         else:
             kept.append(argument)
     return kept
+
+
+def with_lists(arguments: Sequence[str]) -> list[str]:
+    """The command line with `protocols=A,B`, which Hydra would take for a sweep, as the list that the key is.
+
+    In a sweep it is one: of runs with a protocol each.
+
+    Raises:
+        ConfigError: a value twice.
+    """
+    swept = any(argument in _SWEEP for argument in arguments)
+    kept = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key in LISTS and "[" not in value:
+            given = _texts(argument)
+            argument = f"{key}={','.join(_list([text]) for text in given) if swept and given else _list(given)}"
+        kept.append(argument)
+    return kept
+
+
+def _texts(argument: str) -> list[str]:
+    given = texts_of(argument)
+    twice = next((part for part in given if given.count(part) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{argument}: names {twice} twice.")
+    return given
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{','.join(map(quoted, texts))}]"

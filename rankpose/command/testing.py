@@ -4,201 +4,32 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
-import pytorch_lightning as pl
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from torch import Tensor, arange, distributed, from_numpy, nn
-from torch.utils.data import DataLoader
+from torch import distributed
 
-from rankpose.command.configuration import build, check_own_keys, quiet_libraries, told
-from rankpose.command.several import SEVERAL
-from rankpose.data.batches import Batch, PlainCrops, every_image
-from rankpose.data.corruption import Corruption
-from rankpose.data.crop_rules import CropRule, RankPoseCrop
+from rankpose.command.configuration import build, check_own_keys, quiet_libraries
+from rankpose.command.trials import Trial, make_test, path_of, tests_of
+from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, RankPoseError, user_error
+from rankpose.evaluation.differences import ModelDifference, differences
+from rankpose.evaluation.names import distinct_names
 from rankpose.evaluation.protocol import Protocol
-from rankpose.evaluation.scored import (
-    Evaluation,
-    Failure,
-    ModelDifference,
-    check_folder_name,
-    differences,
-    distinct_names,
-    evaluate,
-    suspicions,
-)
-from rankpose.files import CONFIG_DIR
-from rankpose.models.checkpoint import checkpoint_file
-from rankpose.predictors import Predictor, TablePredictor
-from rankpose.report.evaluation import write_evaluation_report
+from rankpose.evaluation.scores import Evaluation
+from rankpose.evaluation.stored import Failure
+from rankpose.predictors import TablePredictor
+from rankpose.report.results import write_results
 from rankpose.run.directory import shown
-from rankpose.run.keys import assignment, flat, literal
-from rankpose.task import PoseScoring
+from rankpose.run.keys import assignment, literal
 
 log = logging.getLogger(__name__)
-
-
-class PlainCropData(pl.LightningDataModule):
-    """Every image once, shared between the trainer's processes."""
-
-    def __init__(self, crops: PlainCrops, batch_size: int, num_workers: int | None) -> None:
-        super().__init__()
-        self.crops, self.batch_size, self.num_workers = crops, batch_size, num_workers
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        assert self.trainer is not None
-        rank, processes = self.trainer.global_rank, self.trainer.world_size
-        return every_image(self.crops, self.batch_size, self.num_workers, rank, processes)
-
-
-def predict(
-    config: DictConfig,
-    predictor: "Predictor | TablePredictor",
-    records: Records,
-    protocol: Protocol,
-    corruption: Corruption | None,
-) -> tuple[Tensor, Tensor] | None:
-    """Which of the records were tested, (N,), and their poses, (N, 3) degrees; None in a test's other processes."""
-    if isinstance(predictor, TablePredictor):
-        if corruption is not None:
-            raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
-        return arange(len(records)), predictor.predict(records)
-    assert isinstance(predictor, nn.Module)
-    crops = PlainCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
-    test = PoseScoring(predictor)
-    trainer: pl.Trainer = build(config.trainer)
-    trainer.test(test, datamodule=PlainCropData(crops, config.batch_size, config.num_workers), verbose=False)
-    return test.tested() if trainer.is_global_zero else None
-
-
-def place_of(config: DictConfig, choice: str) -> str | None:
-    """The file that a model is, where it is one."""
-    place = config.checkpoint if choice == "checkpoint" else None
-    place = place or config.predictor.get("table") or config.predictor.get("description")
-    return place if isinstance(place, str) else None
-
-
-def path_of(config: DictConfig, choice: str) -> tuple[str, tuple[str, ...]]:
-    """What a model would be called alone, by its run's folder or its file, and its path: see `distinct_names`."""
-    place = place_of(config, choice)
-    if place is None:
-        return choice, (choice,)
-    # not through links, whose names the user chose
-    path = Path(os.path.abspath(place)).with_suffix("")  # noqa: PTH100
-    if path.parent.name != "checkpoints":
-        return path.name, path.parts
-    return path.parent.parent.name, (*path.parent.parent.parts, path.name)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One model under one protocol."""
-
-    config: DictConfig
-    choice: str
-    """Of predictor."""
-    model: str
-    """What it is called in tables."""
-    protocol: Protocol
-    predictor: "Predictor | TablePredictor"
-
-    def __str__(self) -> str:
-        return f"{self.model} under {self.protocol.name}"
-
-    @property
-    def about(self) -> str:
-        """Where the model comes from, and what it sees where the protocol does not say otherwise."""
-        place = place_of(self.config, self.choice)
-        about = f"predictor {self.choice}" if place is None else place
-        if self.choice == "checkpoint":
-            about = f"checkpoint {shown(Path(self.config.checkpoint))}"
-        if isinstance(self.predictor, TablePredictor):
-            return about
-        return f"{about}, {self.predictor.size} pixels, its own crop {self.predictor.crop}"
-
-    def evaluations(self, records: Records) -> list[Evaluation]:
-        """On clean images, then on corrupted ones where the protocol asks for them."""
-        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
-        crop: CropRule = self.protocol.crop or own
-        found = []
-        for corruption in self.protocol.corruptions():
-            tested = predict(self.config, self.predictor, records, self.protocol, corruption)
-            if tested is None:
-                continue
-            rows, prediction = tested
-            kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
-            doubts = []
-            if corruption is None:
-                target = from_numpy(records.pose)[rows]
-                doubts = [f"{self.model}: {doubt}." for doubt in suspicions(prediction, target, self.predictor.keys)]
-            known = evaluate(
-                prediction,
-                records,
-                self.protocol,
-                crop,
-                model=self.model,
-                about=self.about,
-                corruption=kind,
-                strength=strength,
-                rows=rows,
-                remarks=doubts,
-            )
-            log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
-            for doubt in doubts:
-                log.warning("%s", doubt)
-            found.append(known)
-        return found
-
-
-def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Trial:
-    """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
-    if choice == "checkpoint" and config.checkpoint is None:
-        raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
-    protocol: Protocol = replace(build(config.protocol), changes=tuple(changes))
-    protocol.corruptions()
-    check_folder_name("protocol.name", protocol.name)
-    check_folder_name("name", model)
-    return Trial(config, choice, model, protocol, build(config.predictor))
-
-
-def changes_of(config: DictConfig, choice: str) -> list[str]:
-    """`KEY=VALUE` of what a protocol's configuration has otherwise than the file of this choice.
-
-    Where the whole set is not the choice's any more, `expected` is taken out of the configuration.
-    """
-    whole, own = (plain_values(one.protocol) for one in (hydra.compose("evaluate", [f"protocol={choice}"]), config))
-    if own["name"] != whole["name"] and Path(CONFIG_DIR, "protocol", f"{own['name']}.yaml").is_file():
-        raise ConfigError(f"protocol.name={own['name']}: is the name of another protocol; give this one its own.")
-    changed = [
-        key
-        for key in dict.fromkeys([*whole, *own])
-        if key not in _NOT_WHAT_A_PROTOCOL_IS and not _same(whole.get(key), own.get(key))
-    ]
-    if "expected" not in changed and any(key.startswith(("reader.", "max_angle")) for key in changed):
-        config.protocol.expected = None
-    return [f"{key}={own.get(key)}" for key in changed]
-
-
-def plain_values(protocol: DictConfig) -> dict[str, Any]:
-    content = OmegaConf.to_container(protocol)
-    assert isinstance(content, dict)
-    return dict(flat(content))
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values of a key are alike; in which folder a file lies makes no difference."""
-    return one == other or (isinstance(one, str) and isinstance(other, str) and Path(one).name == Path(other).name)
-
-
-_NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
 
 
 @dataclass(frozen=True)
@@ -284,86 +115,6 @@ def tell(failures: Sequence[Failure], asked: int) -> None:
         raise RankPoseError(said if asked == 1 else f"{len(failures)} of {asked} tests failed: {said}")
 
 
-def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[Trial]:
-    """Every model under every protocol.
-
-    Args:
-        config: with the first of several values.
-        several: all values of `checkpoint`, `predictor`, `protocol` and `name`, as far as the command line has them.
-
-    Raises:
-        RankPoseError: anything that can be told before the first of them is run.
-    """
-    chosen = HydraConfig.get().runtime.choices
-    predictors = several.get("predictor", [chosen["predictor"]])
-    protocols = several.get("protocol", [chosen["protocol"]])
-    checkpoints: Sequence[Any] = several.get("checkpoint", [config.checkpoint])
-    untold = (*SEVERAL, *(f"++several.{key}" for key in SEVERAL))
-    own = [one for one in told(HydraConfig.get()) if one.partition("=")[0] not in untold]
-    models = [
-        (predictor, checkpoint)
-        for predictor in predictors
-        for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
-    ]
-    _check_one_meant(own, protocols, predictors)
-    configs = {
-        (protocol, *model): _composed(own, protocol, *model)
-        for protocol in protocols  # the order of the report
-        for model in models
-    }
-    given = several.get("name", [] if config.name is None else [str(config.name)])
-    names = dict(
-        zip(models, _names([(configs[protocols[0], *model], model[0]) for model in models], given), strict=True)
-    )
-    tests = []
-    for (protocol, *model), one in configs.items():
-        changes = changes_of(one, protocol)
-        tests.append(make_test(one, model[0], names[model[0], model[1]], changes))
-    folders = [test.protocol.name.casefold() for test in tests[:: len(models)]]
-    twice = next((place for place, name in enumerate(folders) if name in folders[:place]), None)
-    if twice is not None:
-        first = protocols[folders.index(folders[twice])]
-        raise ConfigError(f"protocol={first},{protocols[twice]}: both are called {folders[twice]} (protocol.name).")
-    return tests
-
-
-def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
-    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
-    config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))
-    return config
-
-
-def _names(models: Sequence[tuple[DictConfig, str]], given: Sequence[str]) -> list[str]:
-    """What models are called: as `name` says, else as tells them apart."""
-    paths = [path_of(*model) for model in models]
-    twice = next((number for number, path in enumerate(paths) if path in paths[:number]), None)
-    if twice is not None:
-        raise ConfigError(f"checkpoint={models[twice][0].checkpoint}: is named twice.")
-    automatic = distinct_names(paths)
-    if not given:
-        return automatic
-    if len(given) != len(models):
-        raise ConfigError(f"name={','.join(given)}: {len(given)} for {len(models)} models: {', '.join(automatic)}.")
-    if distinct_names([(name, (name,)) for name in given]) != given:
-        raise ConfigError(f"name={','.join(given)}: must be names of folders, no two alike.")
-    return list(given)
-
-
-def _check_one_meant(overrides: Sequence[str], protocols: Sequence[str], predictors: Sequence[str]) -> None:
-    """Raises `ConfigError` where an override that one of several is meant by would change them all."""
-    for chosen, meant in ((protocols, _OF_ONE_PROTOCOL), (predictors, _OF_ONE_PREDICTOR)):
-        given = next((override for override in overrides if override.lstrip("+~").startswith(meant)), None)
-        if given is not None and len(chosen) > 1:
-            raise ConfigError(
-                f"{given}: would change all of {', '.join(chosen)}. Name the folders of data with roots.*, and put "
-                "anything else into a file of its own in conf/."
-            )
-
-
-_OF_ONE_PROTOCOL = ("protocol.root=", "protocol.name=", "protocol.packed=", "protocol.reader.")
-_OF_ONE_PREDICTOR = ("predictor.",)
-
-
 def report(
     tests: Sequence[Trial], evaluations: Sequence[Evaluation], out: Path, failures: list[Failure] | None = None
 ) -> list[ModelDifference]:
@@ -381,7 +132,7 @@ def report(
         compared = differences(evaluations)
     labels = {test.protocol.name: test.protocol.labels for test in tests if test.protocol.labels}
     notes = [f"Labels of {name}: {text}." for name, text in labels.items()]
-    page = write_evaluation_report(
+    page = write_results(
         out,
         evaluations,
         compared,

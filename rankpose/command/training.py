@@ -1,12 +1,14 @@
 """From a configuration to a trained and tested network: what `python -m rankpose.train` does once it is understood."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from pandas import DataFrame
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
@@ -26,25 +28,30 @@ from rankpose.command.configuration import (
 from rankpose.command.contradictions import check, check_batches
 from rankpose.command.repeat import Repeated, own_overrides
 from rankpose.command.testing import after_training, leave_reports
+from rankpose.command.trials import about_network
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.errors import ConfigError
-from rankpose.evaluation.scored import pose_table
+from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Protocol
+from rankpose.evaluation.scores import evaluate
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import by_choice, check_same_task
-from rankpose.report.results import leave_results
+from rankpose.report.main_table import images_in_words
+from rankpose.report.results import write_results
+from rankpose.report.text_table import table_of
 from rankpose.report.to_wandb import log_results
-from rankpose.run import directory as run_directory
 from rankpose.run import record as run_record
-from rankpose.run.curves import gather_curves, lowest
+from rankpose.run.begin import Run, begin
+from rankpose.run.curves import gather_curves
+from rankpose.run.directory import check_agreed, shown
 from rankpose.run.keys import literal
-from rankpose.run.loggers import log_configuration, one_wandb_run
-from rankpose.run.outcome import Pruned
-from rankpose.run.stopping import stoppable
+from rankpose.run.loggers import log_configuration
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)
+
+PARTS = ("train", "val", "test")
 
 
 def make_task(config: DictConfig) -> PoseTask:
@@ -74,109 +81,122 @@ def set_float32_matmul(precision: str) -> None:
     torch.set_float32_matmul_precision(precision)
 
 
-def averaging(decay: float | None) -> list[pl.Callback]:
-    """The callback that averages weights, if any."""
-    return [] if decay is None else [MovingAverage(decay)]
+def make_callbacks(config: DictConfig) -> list[pl.Callback]:
+    """The callbacks of the configuration and that of `ema`, without those that Lightning would refuse."""
+    callbacks = list(build(config.get("callbacks") or {}).values())
+    if config.ema is not None:
+        callbacks.append(MovingAverage(config.ema))
+    wanted = {
+        ProgressBar: config.trainer.get("enable_progress_bar", True),
+        LearningRateMonitor: bool(config.get("logger")),
+    }
+    return [one for one in callbacks if all(there or not isinstance(one, kind) for kind, there in wanted.items())]
 
 
-def make_trainer(config: DictConfig) -> pl.Trainer:
-    """Lightning's trainer with the loggers and callbacks of the configuration; either group may be left out."""
+def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer with the loggers of the configuration."""
+    set_float32_matmul(config.float32_matmul)
     loggers = list(build(config.get("logger") or {}).values())
-    callbacks = [*build(config.get("callbacks") or {}).values(), *averaging(config.ema)]
-    # what Lightning would refuse instead of leaving it out
-    wanted = {ProgressBar: config.trainer.get("enable_progress_bar", True), LearningRateMonitor: bool(loggers)}
-    callbacks = [one for one in callbacks if all(there or not isinstance(one, kind) for kind, there in wanted.items())]
     # otherwise Lightning adds a checkpoint of its own
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
-    return build(config.trainer, logger=loggers, callbacks=callbacks, enable_checkpointing=keeps)
+    return build(config.trainer, logger=loggers, callbacks=list(callbacks), enable_checkpointing=keeps)
 
 
-def finish(config: DictConfig, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule, run: Path) -> None:
-    """Tests the best checkpoint and leaves metrics, predictions and the report in the run's directory."""
-    best = run / "checkpoints" / "best.ckpt"
-    if not trainer.strategy.broadcast(best.exists()):
+def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
+    """Makes a configuration that of this run: as the run that it repeats was, and with its folder in it."""
+    repeated = Repeated(config.repeat)
+    repeated.restore(config, overrides)
+    check_own_keys(config, "train")
+    OmegaConf.update(config, "run_dir", literal(str(run)))
+    return repeated
+
+
+def check_settings(config: DictConfig, task: PoseTask, data: PoseDataModule, checkpoint: str | None) -> None:
+    """Raises `ConfigError` for what contradicts itself, the machine, or the checkpoint that the run goes on from."""
+    check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
+    check_same_task(checkpoint, task.config)
+
+
+def check_data(config: DictConfig, data: PoseDataModule, repeated: Repeated) -> None:
+    """Reads the data, says what there is, and raises where it is too little or not what was to be repeated."""
+    data.prepare_data()
+    repeated.check_data(config, {part: data.records(part) for part in PARTS})
+    check_batches(data.batches_per_epoch(), config.trainer)
+    left_out = data.left_out()
+    log.info("training on %s", data.records("train").summary())
+    if left_out["identities"]:
+        log.warning(
+            "of these, {identities:,} identities with {images:,} images are not visited: they have fewer than "
+            "data.images_per_identity={least}".format(**left_out, least=data.images_per_identity)
+        )
+    log.info("computing in %s", precision_told(config.trainer))
+
+
+def note(config: DictConfig, run: Run, trainer: pl.Trainer, data: PoseDataModule, repeated: Repeated) -> None:
+    """Leaves what it takes to repeat the run, before training begins."""
+    if trainer.is_global_zero:
+        write_whole(run.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        run.record.begin({part: data.records(part) for part in PARTS}, data.left_out(), trainer)
+        repeated.warn()
+        log_configuration(trainer.loggers, plain(config), current_job())
+
+
+def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule) -> None:
+    """Tests the best checkpoint on people never seen: an evaluation under the protocol `held_out`."""
+    if not trainer.strategy.broadcast(run.best_checkpoint.exists()):
         log.warning("no validation has chosen a best checkpoint: the last state is kept as the best")
-        trainer.save_checkpoint(best)
-    (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(best), verbose=False)
+        trainer.save_checkpoint(run.best_checkpoint)
+    (scores,) = trainer.test(task, datamodule=data, ckpt_path=str(run.best_checkpoint), verbose=False)
+    best: Tensor | None = getattr(trainer.checkpoint_callback, "best_model_score", None)
+    run.best = None if best is None else float(best)
     if not trainer.is_global_zero:
         return
-    records = data.records("test")
-    index, prediction = task.tested()
-    tested = records.select(index.numpy())
-    if len(tested) < len(records):
-        log.warning(
-            "tested on %s of %s images, as trainer.limit_test_batches or fast_dev_run ask", *map(len, (tested, records))
-        )
-    predictions = pose_table(prediction, tested, RankPoseCrop(config.test_scale))
-    leave_results(
-        run,
-        predictions,
-        scores,
-        title=f"RankPose on {records.dataset}",
-        subtitle=f"{tested.summary(of=len(records))}, none of them seen in training",
-        curves=gather_curves(run),
-        config_text=OmegaConf.to_yaml(config, resolve=True),
+    records, crop = data.records("test"), RankPoseCrop(config.test_scale)
+    rows, prediction = task.tested()
+    protocol = Protocol(
+        HELD_OUT, HELD_OUT_TITLE, data.reader, str(config.data.root), data.max_angle, packed=config.data.packed
     )
-    best_score = getattr(trainer.checkpoint_callback, "best_model_score", None)
-    scores = dict(scores) | ({} if best_score is None else {"val/mae": best_score})
-    log_results(trainer.loggers, predictions, scores, best, plain(config), run_record.read(run))
+    about = about_network("checkpoints/best.ckpt", config.image_size, crop)
+    tested = evaluate(prediction, records, protocol, crop, model=OWN_MODEL, about=about, rows=rows)
+    page = write_results(
+        run.folder,
+        [tested],
+        title=f"RankPose on {records.dataset}",
+        config_text=OmegaConf.to_yaml(config, resolve=True),
+        curves=gather_curves(run.folder),
+        flat=scores,
+    )
+    log.info("tested on %s, %s", records.dataset, images_in_words(tested))
+    for remark in tested.remarks:
+        log.warning("%s", remark)
+    told_scores = table_of(DataFrame(sorted(scores.items()), columns=["score", "value"]), digits=3)
+    log.info("%s", told_scores.as_text("txt").rstrip())
+    log.info("report: %s", shown(page))
+    known = dict(scores) | ({} if run.best is None else {"val/mae": run.best})
+    record = run_record.read(run.folder)
+    log_results(trainer.loggers, tested, known, run.best_checkpoint, plain(config), record)
 
 
 def train(config: DictConfig) -> float | None:
     """Trains and tests what a configuration describes; gives the best validation MAE, which a search makes small."""
     quiet_libraries()
     overrides = own_overrides(told(HydraConfig.get()))
-    run_directory.check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
-    with (
-        run_directory.opened(config.run_dir, config.ckpt_path) as (run, checkpoint),
-        run_directory.telling_no_room(run),
-        stoppable(run, **stopped_by(config)),
-        run_record.kept(run, overrides, config.seed, checkpoint) as record,
-        one_wandb_run(),
-    ):
-        repeated = Repeated(config.repeat)
-        repeated.restore(config, overrides)
-        check_own_keys(config, "train")
-        OmegaConf.update(config, "run_dir", literal(str(run)))
-        if checkpoint is not None:
-            changes = run_directory.changes_on_resume(run, OmegaConf.to_yaml(config, resolve=True))
-            if run_directory.is_finished(run, changes, config.protocols):
-                log.info("%s is finished: nothing is left to do.", run_directory.shown(run))
-                return lowest(run, "val/mae")
-            log.info("going on from %s%s", run_directory.shown(checkpoint), "".join(f", {one}" for one in changes))
-        data = build(config.data)
+    check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
+    with begin(config.run_dir, config.ckpt_path, overrides, config.seed, stopped_by(config)) as run:
+        repeated = settle(config, overrides, run.folder)
+        if run.has_ended(OmegaConf.to_yaml(config, resolve=True), config.protocols):
+            return run.best
         pl.seed_everything(config.seed, workers=True, verbose=False)
-        set_float32_matmul(config.float32_matmul)
+        data = build(config.data)
         task = make_task(config)
-        check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
-        check_same_task(checkpoint, task.config)
-        trainer = make_trainer(config)
-        data.prepare_data()
+        check_settings(config, task, data, run.checkpoint)
+        trainer = make_trainer(config, make_callbacks(config))
+        check_data(config, data, repeated)
         seen = RankPoseCrop(config.test_scale)
         further = after_training(config.protocols, config.roots, config.data.num_workers, seen)
-        parts = {part: data.records(part) for part in ("train", "val", "test")}
-        repeated.check_data(config, parts)
-        check_batches(data.batches_per_epoch(), config.trainer)
-        left_out = data.left_out()
-        log.info("training on %s", data.records("train").summary())
-        if left_out["identities"]:
-            log.warning(
-                "of these, {identities:,} identities with {images:,} images are not visited: they have fewer than "
-                "data.images_per_identity={least}".format(**left_out, least=data.images_per_identity)
-            )
-        log.info("computing in %s", precision_told(config.trainer))
-        if trainer.is_global_zero:
-            write_whole(run / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-            record.begin(parts, left_out, trainer)
-            repeated.warn()
-            log_configuration(trainer.loggers, plain(config), current_job())
-        try:
-            with refusals():
-                trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
-        except Pruned as pruned:
-            log.info("%s", pruned)
-            return pruned.best
-        finish(config, trainer, task, data, run)
-        leave_reports(further, run / "checkpoints" / "best.ckpt", trainer.is_global_zero)
-        best: Tensor | None = getattr(trainer.checkpoint_callback, "best_model_score", None)
-        return None if best is None else float(best)
+        note(config, run, trainer, data, repeated)
+        with refusals():
+            trainer.fit(task, datamodule=data, ckpt_path=run.checkpoint)
+        test(config, run, trainer, task, data)
+        leave_reports(further, run.best_checkpoint, trainer.is_global_zero)
+    return run.best

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rankpose.data.crop import View
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, one_line
 from rankpose.pose import flip_pose, turn_pose
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
@@ -138,7 +138,7 @@ def _check_colour(transform: Any) -> None:
     try:
         changed = transform(image=image, force_apply=True)["image"]
     except Exception as error:  # each transform has errors of its own
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(f"augment.colours: {name} does not take an image alone ({reason}).") from error
     if changed.shape != image.shape or changed.dtype != image.dtype:
         raise ConfigError(

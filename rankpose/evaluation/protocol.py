@@ -12,6 +12,12 @@ from rankpose.data.record import Records
 
 log = logging.getLogger(__name__)
 
+HELD_OUT = "held_out"
+"""The protocol of the test that ends every training."""
+HELD_OUT_TITLE = "People of the data set who were not seen in training"
+OWN_MODEL = "RankPose"
+"""What the trained network is called there, the same for all runs."""
+
 
 @dataclass(frozen=True)
 class Protocol:

@@ -5,7 +5,6 @@
 Keys are written as on the command line of `rankpose.train`: `representation`, `loss.weight`.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from rankpose.errors import ConfigError, DatasetError
-from rankpose.evaluation.scored import Evaluation
+from rankpose.errors import ConfigError, DatasetError, one_line
+from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE
+from rankpose.evaluation.scores import Evaluation
+from rankpose.evaluation.stored import METRICS, PREDICTIONS, read_metrics, read_predictions
 from rankpose.files import read_yaml
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
 from rankpose.run.directory import shown
 from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
-
-HELD_OUT = "held-out"
-"""The name of the test that ends every training."""
 
 NO_FOLDER = "a number that the sweep left out: it came to nothing before training began"
 
@@ -212,11 +209,11 @@ def _read(folder: Path) -> Run | Failure:
     try:
         if (folder / "config.yaml").is_file():
             config = _config(folder)
-        if not (folder / "metrics.json").is_file():
+        if not (folder / METRICS).is_file():
             return Failure(folder, _why_unfinished(folder), config)
         if config is None:
             return Failure(folder, "has no config.yaml", None)
-        held_out = _test(folder, folder, HELD_OUT, "People of the data set who were not seen in training", None)
+        held_out = _test(folder, folder, HELD_OUT, HELD_OUT_TITLE, None)
     except DatasetError as error:
         return Failure(folder, str(error), config)
     tests, remarks = {HELD_OUT: held_out}, []
@@ -234,7 +231,7 @@ def _config(folder: Path) -> dict[str, Value]:
     try:
         content = read_yaml(folder / "config.yaml")
     except (OSError, ValueError) as error:
-        raise DatasetError(f"config.yaml cannot be read: {_one_line(error)}") from error
+        raise DatasetError(f"config.yaml cannot be read: {one_line(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")
     own = str(content.get("run_dir"))
@@ -279,23 +276,20 @@ def _why_unfinished(folder: Path) -> str:
 
 def _evaluation(run: Path, folder: Path) -> Evaluation:
     """What `rankpose.evaluate` left of one protocol."""
+    content = read_metrics(folder)
     try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        clean = [result for result in content["results"] if result["strength"] == 0]
-        (result,) = clean
-        return _test(run, folder, result["protocol"], result["title"], result["expected"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        (result,) = [result for result in content["results"] if result["strength"] == 0]
+        known = result["protocol"], result["title"], result["expected"]
+    except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             "its metrics.json is of an older version or of several models; test again with rankpose.evaluate"
         ) from error
+    return _test(run, folder, *known)
 
 
 def _test(run: Path, folder: Path, protocol: str, title: str, expected: int | None) -> Evaluation:
-    path = folder / "predictions.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path.name} cannot be read: {_one_line(error)}") from error
+    path = folder / PREDICTIONS
+    table = read_predictions(path)
     wanted = ["name", "identity", *ANGLES, *(f"{angle}_pred" for angle in ANGLES), "crop_x", "crop_y", "crop_side"]
     missing = [column for column in wanted if column not in table]
     if missing:
@@ -344,7 +338,3 @@ def _group_differs(key: str, configs: Sequence[Mapping[str, Value]]) -> Iterable
 
 def _said(config: Mapping[str, Value], key: str) -> str:
     return repr(config[key]) if key in config else "not set"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

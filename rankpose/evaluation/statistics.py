@@ -13,7 +13,7 @@ Estimated anew in each draw it would fit the draw's fewer different people bette
 to 7.04.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,26 +73,17 @@ def draws(units: int, numbers_each: int, resamples: int = RESAMPLES, seed: int =
         yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
 
 
-def bootstrap(
-    values: Mapping[str, np.ndarray], identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
-) -> dict[str, Interval]:
-    """Intervals of the means of any numbers an image: errors, or 0 and 1 for a share.
+def bootstrap_median(
+    values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """The interval of the median of a number an image.
 
     Args:
-        values: (N,) by name.
+        values: (N,) numbers.
         identity: (N,) whole numbers.
         resamples: how many.
         seed: of the draws.
     """
-    _, person, images = np.unique(identity, return_inverse=True, return_counts=True)
-    numerator = np.stack([np.bincount(person, weights=column) for column in values.values()], axis=1)
-    return dict(zip(values, _intervals(_Ratios(numerator, images[:, None]), resamples, seed), strict=True))
-
-
-def bootstrap_median(
-    values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
-) -> Interval:
-    """The interval of the median of a number an image; arguments as for `bootstrap`."""
     return _interval(float(np.median(values)), _medians(values, identity, resamples, seed), len(np.unique(identity)))
 
 

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from rankpose.errors import CheckpointError, ConfigError
+from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.pose import PoseOutput, Representation
 
 
@@ -51,7 +51,7 @@ def build_backbone(
     except Exception as error:
         if not hub:
             raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         raise ConfigError(
             f"backbone.pretrained=true: the weights of {name} could not be had from the hub ({reason}). Either connect "
             "this machine, or download them elsewhere and set backbone.weights=FILE; backbone.pretrained=false starts "

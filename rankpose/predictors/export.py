@@ -14,7 +14,7 @@ import torch
 import yaml  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from rankpose.errors import CheckpointError, ConfigError
+from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.files import write_whole
 from rankpose.models import PoseNet
 from rankpose.pose import ANGLES
@@ -97,8 +97,9 @@ def _write_onnx(net: nn.Module, size: int, made_from: Mapping[str, Any], file: P
             verbose=False,
         )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"backbone {made_from['backbone']['name']}: cannot be exported ({reason}).") from error
+        raise CheckpointError(
+            f"backbone {made_from['backbone']['name']}: cannot be exported ({first_line(error)})."
+        ) from error
     assert program is not None
     # the exporter notes the source line of every node, with the paths of this machine
     for node in program.model.graph.all_nodes():

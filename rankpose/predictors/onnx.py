@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from rankpose.errors import CheckpointError, ConfigError
+from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.files import read_yaml
 from rankpose.pose import PoseOutput
 from rankpose.predictors.description import OnnxDescription, parse_description
@@ -48,7 +48,7 @@ def onnx_predictor(description: str | Path | Mapping[str, Any]) -> "OnnxPredicto
     try:
         content = read_yaml(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML ({_first_line(error)}).") from error
+        raise ConfigError(f"{path}: cannot be read as YAML ({first_line(error)}).") from error
     with _named(str(path)):
         return OnnxPredictor(parse_description(content, path.parent), str(path))
 
@@ -152,7 +152,7 @@ class _Model:
         try:
             self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
-            raise CheckpointError(f"files: {file} is no ONNX model that can be run ({_first_line(error)}).") from error
+            raise CheckpointError(f"files: {file} is no ONNX model that can be run ({first_line(error)}).") from error
         self._check_names(description)
         (node,) = self.session.get_inputs()
         self._check_input(node.shape, node.type, description)
@@ -177,7 +177,7 @@ class _Model:
         except Exception as error:
             raise ConfigError(
                 f"size, layout: {self.file} cannot compute images of shape {tuple(numbers.shape)} "
-                f"({_first_line(error)})."
+                f"({first_line(error)})."
             ) from error
         outputs = {}
         for name, answer in zip(self.names, answers, strict=True):
@@ -236,7 +236,3 @@ def _named(origin: str) -> Iterator[None]:
 
 def _shown(shape: list[Any]) -> str:
     return "x".join("N" if isinstance(side, str) or side is None else str(side) for side in shape)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,11 +7,9 @@ of other people under the same networks; how training itself scatters is said by
 many of the seeds agree on the sign.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import groupby
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,18 @@ import pandas as pd
 
 from rankpose.errors import ConfigError
 from rankpose.evaluation.runs import Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
-from rankpose.evaluation.scored import Evaluation, rising
+from rankpose.evaluation.scores import Evaluation, rising
 from rankpose.evaluation.statistics import Difference, paired_bootstrap
-from rankpose.files import write_whole
+from rankpose.files import json_text, write_whole
 from rankpose.metrics import identity_totals, image_scores
-from rankpose.report.main_table import SCORES, Score, images_in_words, p_value, tex
-from rankpose.report.pictures import MODEL_COLOURS, Panel, model_colour, model_style, new_panel, to_panel
-from rankpose.report.tables import NO_VALUE, as_number
-from rankpose.report.tables import to_markdown as frame_to_markdown
+from rankpose.report import text_table
+from rankpose.report.main_table import SCORES, Score, images_in_words, p_value, tex_label
+from rankpose.report.panels import MODEL_COLOURS, Panel, model_colour, model_style, new_panel, to_panel
 from rankpose.report.templates import render
+from rankpose.report.text_table import NO_VALUE, Block, Column, Format, Row, TextTable, as_number, mark_best
 from rankpose.run.directory import shown
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of `comparison.json`; grows when a key changes its meaning or goes."""
 
 _SHOWN = ("yaw_mae", "pitch_mae", "roll_mae", "mae", "geodesic", "pair_order")
@@ -175,7 +173,7 @@ def write_ablation(folder: Path, ablation: Ablation) -> Path:
         "table.md": to_markdown(ablation),
         "table.tex": to_latex(ablation),
         "table.csv": tidy(ablation).to_csv(index=False),
-        "comparison.json": json.dumps(as_json(ablation), indent=2, allow_nan=False) + "\n",
+        "comparison.json": json_text(as_json(ablation)),
         "report.html": to_page(ablation),
     }
     for name, content in files.items():
@@ -186,61 +184,23 @@ def write_ablation(folder: Path, ablation: Ablation) -> Path:
 # --------------------------------------------------------------------------------------------------------- formats
 def to_markdown(ablation: Ablation) -> str:
     """The tables for GitHub and the like."""
-    parts = []
-    for name, test in ablation.tests.items():
-        table = _table(ablation, name)
-        rows = []
-        for row in table.rows:
-            figures = [f"**{figure.text}**" if figure.best else figure.text for figure in row.figures]
-            figures = [f"{a} ± {f.deviation}" if f.deviation else a for a, f in zip(figures, row.figures, strict=True)]
-            rows.append([*row.values, row.seeds, *figures, *map(_change_in_one, row.changes)])
-        heads = [*ablation.keys, "seeds", *(f"{score.group}: {score.heading}" for score in table.columns)]
-        heads += [f"{_short(score)} less the baseline's" for score in table.compared]
-        frame = pd.DataFrame(rows, columns=heads)
-        parts.append(f"### {name}: {test.title}\n\n{images_in_words(test)}.\n\n{frame_to_markdown(frame)}")
-    parts.append("\n".join(f"- {line}" for line in [*reading(ablation), *ablation.absent, *ablation.remarks]) + "\n")
-    return "\n".join(parts)
+    return _standing(ablation, "md", lambda lines: "\n".join(f"- {line}" for line in lines) + "\n")
+
+
+def to_text(ablation: Ablation) -> str:
+    """The tables for a terminal."""
+    return _standing(ablation, "txt", lambda lines: "\n".join(lines) + "\n")
+
+
+def _standing(ablation: Ablation, how: Format, listed: Callable[[list[str]], str]) -> str:
+    tables = [replace(_table(ablation, name), reading="").as_text(how) for name in ablation.tests]
+    return "\n".join([*tables, listed([*reading(ablation), *ablation.absent, *ablation.remarks])])
 
 
 def to_latex(ablation: Ablation) -> str:
     """The tables for a paper; they need `\\usepackage{booktabs}`."""
-    parts = ["% \\usepackage{booktabs}"]
-    for name, test in ablation.tests.items():
-        table = _table(ablation, name)
-        groups = table.groups()
-        lead = len(ablation.keys) + 1
-        above = [f"\\multicolumn{{{width}}}{{c}}{{{tex(group)}}}" for group, width in groups]
-        if table.compared:
-            above.append(f"\\multicolumn{{{len(table.compared)}}}{{c}}{{Less the baseline's}}")
-        rules, column = "", lead + 1
-        for width in [*(width for _, width in groups), *([len(table.compared)] if table.compared else [])]:
-            rules += f"\\cmidrule(lr){{{column}-{column + width - 1}}}"
-            column += width
-        heads = [*ablation.keys, "seeds", *(s.heading for s in table.columns), *map(_short, table.compared)]
-        caption = " ".join([f"{test.title} ({name}): {images_in_words(test)}.", *reading(ablation)])
-        lines = [
-            "\\begin{table*}",
-            "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
-            f"\\caption{{{tex(caption)}}}",
-            f"\\label{{tab:ablation-{''.join(c if c.isalnum() else '-' for c in name)}}}",
-            f"\\begin{{tabular}}{{{'l' * len(ablation.keys)}{'r' * (len(heads) - len(ablation.keys))}}}",
-            "\\toprule",
-            " & ".join([*[""] * lead, *above]) + " \\\\",
-            rules,
-            " & ".join(map(tex, heads)) + " \\\\",
-            "\\midrule",
-        ]
-        for row in table.rows:
-            figures = [f"\\textbf{{{tex(f.text)}}}" if f.best else tex(f.text) for f in row.figures]
-            changes = [tex(change.text) for change in row.changes]
-            lines.append(" & ".join([*map(tex, row.values), row.seeds, *figures, *changes]) + " \\\\")
-            below = [f"±{figure.deviation}" if figure.deviation else "" for figure in row.figures]
-            below += [change.interval for change in row.changes]
-            if any(below):
-                small = (f"{{\\tiny {tex(text)}}}" if text else "" for text in below)
-                lines.append(" & ".join([*[""] * lead, *small]) + " \\\\")
-        parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table*}"]))
-    return "\n".join(parts) + "\n"
+    tables = (_table(ablation, name).as_text("tex") for name in ablation.tests)
+    return "\n".join(["% \\usepackage{booktabs}", *tables])
 
 
 def tidy(ablation: Ablation) -> pd.DataFrame:
@@ -266,7 +226,7 @@ def tidy(ablation: Ablation) -> pd.DataFrame:
 
 
 def as_json(ablation: Ablation) -> dict[str, Any]:
-    """All that is known, for programs; what is not a number is null."""
+    """All that is known, for programs."""
     cells = [
         {
             "name": cell.name,
@@ -295,7 +255,7 @@ def as_json(ablation: Ablation) -> dict[str, Any]:
         for name, test in ablation.tests.items()
     }
     whole = {"schema_version": SCHEMA_VERSION, "keys": ablation.keys, "tests": tests, "configurations": cells}
-    return _finite(whole | {"absent": ablation.absent, "remarks": ablation.remarks})
+    return whole | {"absent": ablation.absent, "remarks": ablation.remarks}
 
 
 def to_page(ablation: Ablation) -> str:
@@ -309,7 +269,6 @@ def to_page(ablation: Ablation) -> str:
         sections=sections,
         panels=panels,
         lines=[(model_colour(number), number >= MODEL_COLOURS, name) for number, name in enumerate(_lines(ablation))],
-        short=_short,
         reading=reading(ablation),
         absent=ablation.absent,
         remarks=ablation.remarks,
@@ -318,7 +277,7 @@ def to_page(ablation: Ablation) -> str:
 
 def reading(ablation: Ablation) -> list[str]:
     """How the tables are to be read, a sentence each."""
-    sentences = ["Figures are means over seeds ± their standard deviation; bold is the best mean of a column."]
+    sentences = ["Figures are means over seeds ± their standard deviation; the best mean of each column is marked."]
     bases = list(dict.fromkeys(cell.baseline for cell in ablation.cells))
     if any(cell.changes for cell in ablation.cells):
         whose = bases[0] if len(bases) == 1 else "the baseline with the same other values: " + "; ".join(bases)
@@ -334,97 +293,49 @@ def reading(ablation: Ablation) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------- table as text
-@dataclass(frozen=True)
-class Figure:
-    """A mean as text."""
-
-    text: str
-    deviation: str
-    """Empty for a single seed."""
-    best: bool
-
-
-@dataclass(frozen=True)
-class ChangeText:
-    """A difference as text."""
-
-    text: str
-    interval: str
-    """Empty for a baseline."""
-    trust: str
-    """p, and how many seeds agree."""
-    verdict: str
-    """`better`, `worse`, or `tie` where that is not sure."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A configuration as text."""
-
-    values: list[str]
-    seeds: str
-    figures: list[Figure]
-    changes: list[ChangeText]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A test's."""
-
-    columns: list[Score]
-    compared: list[Score]
-    rows: list[TableRow]
-
-    def groups(self) -> list[tuple[str, int]]:
-        """What stands above the columns, and above how many."""
-        return [(name, len(list(columns))) for name, columns in groupby(self.columns, key=lambda score: score.group)]
-
-
-def _table(ablation: Ablation, test: str) -> Table:
-    columns = [s for s in COLUMNS if any(math.isfinite(cell.scores[test][s.name].mean) for cell in ablation.cells)]
-    compared = [score for score in columns if any(score.name in cell.changes.get(test, {}) for cell in ablation.cells)]
-    best = {}
-    for score in columns:
-        # as shown, so that what looks equal is equal
-        means = [round(cell.scores[test][score.name].mean, _places(score)) for cell in ablation.cells]
-        if len(means) > 1:
-            best[score.name] = max(means) if rising(score.name) else min(means)
+def _table(ablation: Ablation, test: str) -> TextTable:
+    scores = [s for s in COLUMNS if any(math.isfinite(cell.scores[test][s.name].mean) for cell in ablation.cells)]
+    compared = [score for score in scores if any(score.name in cell.changes.get(test, {}) for cell in ablation.cells)]
     rows = []
     for cell in ablation.cells:
-        figures = []
-        for score in columns:
+        texts = [text_table.Cell(text) for text in (*_values(ablation, cell), str(len(cell.seeds)))]
+        for score in scores:
             found = cell.scores[test][score.name]
-            deviation = score.text(found.deviation) if math.isfinite(found.deviation) else ""
-            top = round(found.mean, _places(score)) == best.get(score.name)
-            figures.append(Figure(score.text(found.mean), deviation, top))
-        changes = [_change_text(cell, test, score) for score in compared]
-        values = [_value(cell.values[key]) for key in ablation.keys]
-        rows.append(TableRow(values, str(len(cell.seeds)), figures, changes))
-    return Table(columns, compared, rows)
+            spread = f"± {score.text(found.deviation)}" if math.isfinite(found.deviation) else ""
+            texts.append(text_table.Cell(score.text(found.mean), spread))
+        rows.append(Row([*texts, *(_change_text(cell, test, score) for score in compared)]))
+    columns = [
+        *(Column(key, number=False) for key in ablation.keys),
+        Column("seeds"),
+        *(Column(score.heading, score.group) for score in scores),
+        *(Column(_SHORT[score.name], "Less the baseline's") for score in compared),
+    ]
+    whole, images = ablation.tests[test], images_in_words(ablation.tests[test])
+    title, text = f"{test}: {whole.title}", " ".join(reading(ablation))
+    better = [*[None] * (len(ablation.keys) + 1), *(rising(score.name) for score in scores), *[None] * len(compared)]
+    return TextTable(
+        columns, [Block(mark_best(rows, better))], title, images, text, label=f"ablation-{tex_label(test)}"
+    )
 
 
-def _places(score: Score) -> int:
-    return score.digits + (2 if score.percent else 0)
+def _values(ablation: Ablation, cell: Cell) -> list[str]:
+    return [_value(cell.values[key]) for key in ablation.keys]
 
 
-def _change_text(cell: Cell, test: str, score: Score) -> ChangeText:
+def _change_text(cell: Cell, test: str, score: Score) -> text_table.Cell:
     if cell.baseline == cell.name:
-        return ChangeText("baseline", "", "", "tie")
+        return text_table.Cell("baseline", verdict="tie")
     change = cell.changes[test].get(score.name)
     if change is None:
-        return ChangeText("no common seed", "", "", "tie")
+        return text_table.Cell("no common seed", verdict="tie")
     found = change.difference
     better = (found.value > 0) == rising(score.name)
     verdict = "tie" if not change.sure() else "better" if better else "worse"
-    known = math.isfinite(found.low)
-    interval = f"{_signed(score, found.low)} to {_signed(score, found.high)}" if known else ""
-    trust = f"{f'p {p_value(found.p)}, ' if known else ''}{change.agreeing()}/{len(change.seeds)} seeds"
-    return ChangeText(_signed(score, found.value), interval, trust, verdict)
-
-
-def _change_in_one(change: ChangeText) -> str:
-    about = "; ".join(filter(None, (change.interval, change.trust)))
-    return f"{change.text} ({about})" if about else change.text
+    seeds = f"{change.agreeing()}/{len(change.seeds)} seeds"
+    about: tuple[str, ...] = (seeds,)
+    if math.isfinite(found.low):
+        about = (f"{_signed(score, found.low)} to {_signed(score, found.high)}", f"p {p_value(found.p)}, {seeds}")
+    return text_table.Cell(_signed(score, found.value), about=about, verdict=verdict)
 
 
 def _signed(score: Score, value: float) -> str:
@@ -432,8 +343,7 @@ def _signed(score: Score, value: float) -> str:
     return f"+{text}" if value > 0 and text != score.text(0.0) else text
 
 
-def _short(score: Score) -> str:
-    return {"mae": "MAE, degrees", "pair_order": "pairs, %"}[score.name]
+_SHORT = {"mae": "MAE, degrees", "pair_order": "pairs, %"}
 
 
 # ---------------------------------------------------------------------------------------------------- statistics
@@ -606,11 +516,3 @@ def _panel(ablation: Ablation, test: str, score: Score, weights: Sequence[float]
     axes.set_ylabel("degrees" if score.name == "mae" else "%")
     title = "Mean absolute error" if score.name == "mae" else "Same-person pairs in the right order"
     return to_panel(figure, title, test)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

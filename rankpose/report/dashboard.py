@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, one_line
+from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.pose import ANGLES
-from rankpose.run.loggers import HELD_OUT, logged_in
+from rankpose.run.loggers import logged_in
 
 STEP = "trainer/global_step"
 TIME = "RelativeTime(Process)"
@@ -15,7 +16,7 @@ ONLY_WITH_A_GPU = ("speed/gpu_memory_gib", "system/gpu.0.gpu", "system/gpu.0.mem
 """Keys that runs without a GPU do not have."""
 LEARNING_RATE = "lr-.*"
 """Its keys name the optimizer: `lr-AdamW/pg1`."""
-_TEST = f"evaluation/{HELD_OUT[0]}"
+_TEST = f"evaluation/{HELD_OUT}"
 _TIMEOUT_S = 30
 
 
@@ -107,7 +108,7 @@ def save(workspace: Any) -> str:
     try:
         return str(workspace.save().url)
     except Exception as error:  # of requests, of GraphQL, of W&B: each raises its own
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = one_line(error)
         raise ConfigError(
             f"{place}: W&B did not take the workspace ({said[:200]}). Is there a connection, does the project exist, "
             "and may you write to it? A project comes into being with its first run."
@@ -166,7 +167,7 @@ def _test() -> list[Any]:
     figures = [*(f"Error by true {angle}" for angle in ANGLES), "Pair order by difference"]
     return [
         *(
-            reports.MediaBrowser(title=figure, media_keys=[f"{_TEST}/{figure}, {HELD_OUT[0]}"], num_columns=1)
+            reports.MediaBrowser(title=figure, media_keys=[f"{_TEST}/{figure}, {HELD_OUT}"], num_columns=1)
             for figure in figures
         ),
         reports.MediaBrowser(title="Worst heads", media_keys=[f"{_TEST}/heads"], num_columns=4),

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rankpose.data.corruption import KINDS, STRENGTHS
-from rankpose.report.pictures import Panel, model_style, new_panel, to_panel, up_to_a_tick
+from rankpose.report.panels import Panel, model_style, new_panel, to_panel, up_to_a_tick
 
 CLEAN = "clean"
 """What strength 0 is called, and what the corruption of its row may be called."""
@@ -45,7 +45,7 @@ def robustness_curves(
         scores: see the module. Models and corruptions keep the order in which they first appear.
         score: the column to show.
         label: what it is, with its unit, as the panels say it.
-        numbers: of models, which decide how their lines look (`pictures.model_style`); by default in their order.
+        numbers: of models, which decide how their lines look (`panels.model_style`); by default in their order.
         about: on which data, where a page shows several.
 
     Raises:

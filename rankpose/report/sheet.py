@@ -12,7 +12,7 @@ from PIL import Image
 
 from rankpose.errors import DatasetError, one_line_errors
 from rankpose.pose import ANGLES
-from rankpose.report.pictures import crop_from_file, gallery_tile
+from rankpose.report.heads import crop_from_file, gallery_tile
 
 
 def prediction_sheet(predictions: pd.DataFrame, rows: int, columns: int, side: int = 144) -> np.ndarray:

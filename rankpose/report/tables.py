@@ -1,25 +1,24 @@
-"""Which figures sum up a table of predictions, and how are they written as a table?
+"""Which figures sum up a table of predictions?
 
 Every function takes and gives plain values: no file is read or written here. A table is a `pandas.DataFrame` of raw
-numbers until `to_html` or `to_markdown` turns it into text, so that the same table serves a page, a notebook and a log.
+numbers until `text_table` turns it into text, so that the same table serves a page, a notebook and a log.
 
 The table of predictions has one row an image: `name` (which image of the data set it is), `image` (where its pixels
 are), `identity`, `yaw`, `pitch`, `roll` (the truth), `yaw_pred`, `pitch_pred`, `roll_pred`, `geodesic`, `crop_x`,
 `crop_y`, `crop_side`. Angles are degrees, crops are pixels.
 """
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from rankpose.pose import ANGLES
+from rankpose.report.text_table import NO_VALUE
 
 PREDICTION_COLUMNS = (
     "name",
@@ -32,19 +31,8 @@ PREDICTION_COLUMNS = (
     "crop_y",
     "crop_side",
 )
-NO_VALUE = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 YAW_EDGES_DEG = (0.0, 30.0, 60.0, 99.0)
 """Edges of the |yaw| groups: near-frontal, half-turned, profile. 99 is where the usual protocols stop."""
-
-_METRIC_NAMES = {
-    "mae": "Mean absolute error",
-    "yaw_mae": "Yaw error",
-    "pitch_mae": "Pitch error",
-    "roll_mae": "Roll error",
-    "geodesic": "Geodesic error",
-    "pair_order": "Pairs in the right order",
-}
 
 
 def check_predictions(predictions: pd.DataFrame) -> None:
@@ -71,25 +59,6 @@ def signed_errors_deg(predictions: pd.DataFrame) -> pd.DataFrame:
 def wrapped_errors_deg(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
     """Predicted minus true, degrees of any shape, in [-180, 180)."""
     return (np.asarray(predicted, dtype=float) - np.asarray(true, dtype=float) + 180.0) % 360.0 - 180.0
-
-
-def metrics_table(metrics: Mapping[str, float | None]) -> pd.DataFrame:
-    """The flat metrics of a run as rows (metric, value), the known ones first and under their full names.
-
-    A missing or null value is kept as NaN. A share (`pair_order`) is in per cent; everything else is left as it is.
-    """
-    rows: list[tuple[str, str]] = []
-    known = [f"test/{name}" for name in _METRIC_NAMES]
-    for key in [*known, *(key for key in metrics if key not in known)]:
-        name = _METRIC_NAMES.get(key.removeprefix("test/"), _spelled(key))
-        value = as_number(metrics.get(key))
-        if key.endswith("pair_order"):
-            text = format_number(100 * value, 1) + ("" if math.isnan(value) else " %")
-        else:
-            unit = "°" if key in known or "mae" in key or "geodesic" in key else ""
-            text = format_number(value, 2) + ("" if math.isnan(value) else unit)
-        rows.append((name, text))
-    return pd.DataFrame(rows, columns=["metric", "value"])
 
 
 def error_summary(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -239,71 +208,6 @@ def pair_order(predictions: pd.DataFrame, show: int = 6) -> PairOrder | None:
     return PairOrder(table=table, pairs=chosen)
 
 
-def as_number(value: Any) -> float:
-    """A float; NaN for None, text and whatever else is no number."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def format_number(value: Any, digits: int = 2) -> str:
-    """A number for reading: a true minus sign, thousands apart, whole numbers without decimals, `NO_VALUE` for NaN."""
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if isinstance(value, (int, np.integer)):
-        return f"{int(value):,}".replace("-", MINUS)
-    number = as_number(value)
-    if not math.isfinite(number):
-        return NO_VALUE
-    text = f"{number:,.{digits}f}"
-    # -0.00 would read as a sign that is not there
-    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
-
-
-def to_html(frame: pd.DataFrame, caption: str, protocol: str = "", digits: int = 2) -> str:
-    """The table as HTML, every text escaped, numbers aligned right; the first column holds the row headings.
-
-    `caption` says what it is; `protocol`, on which data and by which rules it was measured.
-    """
-    under = f"<small>{html.escape(protocol)}</small>" if protocol else ""
-    numeric = [_is_numeric(frame.iloc[:, column]) for column in range(frame.shape[1])]
-    head = "".join(
-        f'<th scope="col"{_number_class(number)}>{html.escape(str(name))}</th>'
-        for name, number in zip(frame.columns, numeric, strict=True)
-    )
-    body = []
-    for row in frame.itertuples(index=False):
-        cells = [
-            f"<td{_number_class(number)}>{html.escape(_cell(value, digits))}</td>"
-            for value, number in zip(row, numeric, strict=True)
-        ]
-        cells[0] = f'<th scope="row">{html.escape(_cell(row[0], digits))}</th>'
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        f'<div class="table"><table><caption>{html.escape(caption)}{under}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def to_markdown(frame: pd.DataFrame, digits: int = 2) -> str:
-    """The table as GitHub Markdown, numbers aligned right, `|` in a text escaped."""
-    numeric = [_is_numeric(frame.iloc[:, column]) for column in range(frame.shape[1])]
-    lines = [
-        [str(name) for name in frame.columns],
-        ["---:" if number else "---" for number in numeric],
-        *([_cell(value, digits) for value in row] for row in frame.itertuples(index=False)),
-    ]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def _spelled(key: str) -> str:
-    """A metric's key as words: `test/aligned_mae` is "Aligned MAE"."""
-    words = key.removeprefix("test/").replace("_", " ").replace("/", ", ").split(" ")
-    text = " ".join(word.upper() if word in ("mae", "maev") else word for word in words)
-    return text[:1].upper() + text[1:]
-
-
 def _spread(errors: pd.Series) -> dict[str, float]:
     return {
         "mean": float(errors.mean()),
@@ -324,17 +228,3 @@ def _pair(
 ) -> Pair:
     yaw, pitch, roll = (bool(a) if d else None for a, d in zip(agrees[which], differs[which], strict=True))
     return Pair(identity, int(rows[one[which]]), int(rows[two[which]]), (yaw, pitch, roll))
-
-
-def _is_numeric(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column)) or column.name == "value"
-
-
-def _number_class(number: bool) -> str:
-    return ' class="number"' if number else ""
-
-
-def _cell(value: Any, digits: int) -> str:
-    if isinstance(value, str):
-        return value
-    return format_number(value, digits)

@@ -10,13 +10,14 @@ import pandas as pd
 import wandb
 from pytorch_lightning.loggers import Logger
 
-from rankpose.evaluation.scored import Evaluation, ModelDifference, evaluation_of
-from rankpose.report import comparison
-from rankpose.report.evaluation_page import WORST, robustness_scores, worst_rows
+from rankpose.evaluation.differences import ModelDifference
+from rankpose.evaluation.scores import Evaluation
+from rankpose.report import model_panels
+from rankpose.report.heads import degrees, head_or_grey
 from rankpose.report.main_table import SCORES, differences_table
+from rankpose.report.page import WORST, robustness_scores, worst_rows
 from rankpose.report.robustness import robustness_curves
-from rankpose.report.tiles import degrees, head_or_grey
-from rankpose.run.loggers import HELD_OUT, configuration_digest, how_to_view, run_loggers
+from rankpose.run.loggers import configuration_digest, how_to_view, run_loggers
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def log_evaluation(
     Args:
         run: a W&B run; of a `WandbLogger`, its `experiment`.
         evaluations: of any models, protocols and corruptions.
-        compared: as `rankpose.evaluation.scored.differences` gives them.
+        compared: as `rankpose.evaluation.differences.differences` gives them.
         worst: how many images with pictures for each protocol.
     """
     numbers = {model: number for number, model in enumerate(dict.fromkeys(one.model for one in evaluations))}
@@ -48,9 +49,9 @@ def log_evaluation(
         clean = [one for one in group if one.strength == 0]
         panels = []
         if clean:
-            panels += [*comparison.cumulative_curves(clean, numbers), comparison.pair_order_by_gap(clean, numbers)]
-            panels += comparison.error_by_angle(clean, numbers)
-            panels += [panel for _, three in comparison.scatter(clean, numbers) for panel in three]
+            panels += [*model_panels.cumulative_curves(clean, numbers), model_panels.pair_order_by_gap(clean, numbers)]
+            panels += model_panels.error_by_angle(clean, numbers)
+            panels += [panel for _, three in model_panels.scatter(clean, numbers) for panel in three]
             content[f"evaluation/{protocol}/worst"] = _worst_table(clean, worst)
             # W&B keeps a table's pictures outside the folder of an offline run; these are in it
             content[f"evaluation/{protocol}/heads"] = [_heads(clean, rows) for rows in worst_rows(clean, WORST)]
@@ -93,7 +94,7 @@ def _heads(group: Sequence[Evaluation], rows: Sequence[dict[Any, Any]]) -> wandb
 
 def log_results(
     loggers: Sequence[Logger],
-    predictions: pd.DataFrame,
+    test: Evaluation,
     scores: Mapping[str, float],
     checkpoint: Path,
     config: Mapping[str, Any],
@@ -103,7 +104,7 @@ def log_results(
 
     Args:
         loggers: of the trainer.
-        predictions: of the test, as `rankpose.evaluation.scored.pose_table` gives it.
+        test: that ends the training.
         scores: by key as they are logged, of the test and of the checkpoint's validation.
         checkpoint: the best.
         config: the run's.
@@ -115,14 +116,8 @@ def log_results(
     for logger in run_loggers(loggers):
         if logger.checkpoint:
             logger.attempt(lambda run: _send_checkpoint(run, checkpoint, metadata))
-        logger.attempt(lambda run: log_evaluation(run, [_held_out(predictions)]))
+        logger.attempt(lambda run: log_evaluation(run, [test]))
         logger.attempt(lambda run: log.info("%s", how_to_view(run)))
-
-
-def _held_out(predictions: pd.DataFrame) -> Any:
-    protocol, model = HELD_OUT
-    title = "People of the data set who were not seen in training"
-    return evaluation_of(predictions, model=model, about="", protocol=protocol, title=title, expected=None)
 
 
 def _send_checkpoint(run: Any, checkpoint: Path, metadata: Mapping[str, Any]) -> None:

@@ -5,14 +5,14 @@ copy into the final name: a kill or a full disk half way leaves half a checkpoin
 """
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from rankpose.run.directory import NO_ROOM, no_room
+from rankpose.files import NO_ROOM, write_whole
+from rankpose.run.directory import no_room
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,29 +31,9 @@ class WholeCheckpoints(TorchCheckpointIO):
         path = Path(path)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
-        # named as `files.write_whole` does, so that `run_directory.opened` finds what a killed run left
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
+            write_whole(path, buffer.getbuffer(), synced=True)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            temporary.unlink(missing_ok=True)  # before the message counts what is free
             raise no_room(path.parent.parent, f"{path.name} ({buffer.tell() / 1e6:,.1f} MB)", error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename is on the disk when its folder is."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -1,24 +1,13 @@
-"""Where a run lives: a new folder, or the folder of the run that goes on, and whether it may go on there."""
+"""Where a run lives: a new folder, or the folder of the run that goes on."""
 
-import errno
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
 from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
-from rankpose.run.keys import Kind, at_present, flat, kind_of, typed, without_copies
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""A full disk, a full quota, a file larger than the process may write."""
-
-_FREE = (Kind.PLACE, Kind.DISPLAY)
-"""Kinds of keys that a resumed run may have otherwise without a word: they change nothing of what is trained."""
-_FIXED = (Kind.SEED, Kind.DATA, Kind.SAMPLE, Kind.METHOD)
-"""Those that decide which batches are still to come, or that a checkpoint brings along whatever is asked for."""
+from rankpose.files import NO_ROOM, no_room_for
+from rankpose.run.keys import typed
 
 
 @contextmanager
@@ -92,7 +81,7 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-_STARTERS = (("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"), ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"))
+STARTERS = (("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"), ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"))
 """What starts all processes of a run at once, the variable by which it shows, and that of how many they are."""
 
 
@@ -105,7 +94,7 @@ def check_agreed(given: bool) -> None:
     Raises:
         ConfigError: as said.
     """
-    for starter, mark, count in _STARTERS:
+    for starter, mark, count in STARTERS:
         processes = os.environ.get(count, "1")
         if mark in os.environ and processes != "1" and not given:
             raise ConfigError(
@@ -122,52 +111,6 @@ def shown(path: str | Path) -> str:
     return f"./{text}" if text[0] in "-~" else text
 
 
-def changes_on_resume(run: Path, config_text: str) -> list[str]:
-    """What a run that goes on has otherwise than before, as `key=value (was value)`, where that is allowed.
-
-    Args:
-        run: its folder; one without `config.yaml` has nothing to compare with.
-        config_text: the configuration now, as it is written to `config.yaml`.
-
-    Raises:
-        ConfigError: names the first key that would give other batches than those still to come, or that would have no
-            effect because the checkpoint restores it.
-    """
-    path = run / "config.yaml"
-    if not path.is_file():
-        return []
-    texts = (path.read_text(encoding="utf-8"), config_text)
-    before, now = (without_copies(dict(flat(at_present(yaml.safe_load(text) or {})))) for text in texts)
-    changes = []
-    for key in dict.fromkeys([*before, *now]):
-        kind = kind_of(key)
-        if kind in _FREE or before.get(key) == now.get(key):
-            continue
-        change = f"{key}={now.get(key)} (was {before.get(key)})"
-        # all other schedules are laid out over the length of the run
-        if kind in _FIXED or (kind == Kind.LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
-            raise ConfigError(
-                f"{shown(run)} cannot go on with {change}: its checkpoint holds the optimizer, the schedule and the "
-                "place in the order of batches. Repeat the overrides of its first start, or start a new run."
-            )
-        changes.append(change)
-    return changes
-
-
-def is_finished(run: Path, changes: Sequence[str], protocols: Sequence[str]) -> bool:
-    """Whether a run has been trained and tested, under these protocols as well, and is not asked to train longer.
-
-    A process that Lightning starts for a run on many devices is told no: it begins when the first one has decided to go
-    on, and has written the new configuration.
-    """
-    started_by_lightning = not any(mark in os.environ for _, mark, _ in _STARTERS)
-    if started_by_lightning and not first_process():
-        return False
-    results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
-    longer = any(kind_of(change.partition("=")[0]) == Kind.LENGTH for change in changes)
-    return not longer and all((folder / "metrics.json").is_file() for folder in results)
-
-
 def last_good(run: Path) -> str:
     """The end of a message about a run that failed: which checkpoint stands."""
     path = run / "checkpoints" / "last.ckpt"
@@ -182,10 +125,9 @@ def no_room(run: Path, what: str, error: OSError) -> TrainingError:
         what: the file, and how large it is where that is known.
         error: one with a number of `NO_ROOM`.
     """
-    free = shutil.disk_usage(run if run.exists() else Path.cwd()).free / 1e6
     return TrainingError(
-        f"{shown(run)}: no room for {what}: {os.strerror(error.errno or 0)}, {free:,.1f} MB are free; "
-        f"{last_good(run)}. Make room, then repeat the command with ckpt_path=auto and the same folder."
+        f"{shown(run)}: {no_room_for(what, run, error)}; {last_good(run)}. Make room, then repeat the command with "
+        "ckpt_path=auto and the same folder."
     )
 
 

@@ -23,7 +23,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, first_line
 from rankpose.files import write_whole
 from rankpose.run.job import MAIN, Job
 from rankpose.run.keys import Kind, flat, kind_of
@@ -48,8 +48,6 @@ BEST = {
     "speed/waiting_share": "mean",
 }
 """What a run's summary keeps of a curve, beside the last value: `val/mae.min`."""
-HELD_OUT = ("held-out", "model")
-"""Protocol and model under which the test that ends a training stands in `evaluation/...`."""
 
 
 def logged_in() -> bool:
@@ -94,7 +92,7 @@ class RunLogger(WandbLogger):
             except wandb.errors.Error as error:
                 if self.mode != "online":
                     raise
-                log.warning("W&B: no connection (%s); this run is logged offline.", _first_line(error))
+                log.warning("W&B: no connection (%s); this run is logged offline.", first_line(error))
                 wandb.teardown()  # its service would go on holding the run's id
                 self.mode = self._wandb_init["mode"] = "offline"
         return super().experiment
@@ -117,7 +115,7 @@ class RunLogger(WandbLogger):
         except Exception as error:  # a connection, a full disk, a dead service: each raises errors of its own
             self._failed = True
             log.warning(
-                "W&B: %s (%s); nothing more is sent there, all else goes on.", _first_line(error), type(error).__name__
+                "W&B: %s (%s); nothing more is sent there, all else goes on.", first_line(error), type(error).__name__
             )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -212,7 +210,7 @@ def _end(action: Callable[[Any], Any]) -> None:
         try:
             action(wandb.run)
         except Exception as error:
-            log.warning("W&B: %s (%s)", _first_line(error), type(error).__name__)
+            log.warning("W&B: %s (%s)", first_line(error), type(error).__name__)
 
 
 def how_to_view(run: Any) -> str:
@@ -249,7 +247,3 @@ def configuration_digest(config: Mapping[str, Any]) -> str:
     where = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE)
     what = {key: value for key, value in flat(config) if kind_of(key) not in where}
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]

@@ -1,6 +1,7 @@
-"""How did a run of a sweep go? The note in its folder, which its sweep, later trials and `rankpose.compare` read.
+"""How did a run end, and how does one of a sweep stand? The words that `run.json` and the note of a sweep's run share.
 
-Runs of a sweep may be in other processes or on other machines: what they know of each other is what lies on the disk.
+The note lies in the run's folder, for its sweep, later trials and `rankpose.compare`: runs of a sweep may be in other
+processes or on other machines, and what they know of each other is what lies on the disk.
 """
 
 import json
@@ -8,13 +9,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rankpose.errors import one_line, user_error
 from rankpose.files import write_whole
 
 NAME = "outcome.json"
 FAILURE = "failure.txt"
 """Beside it, where a run failed: a user's mistake in one line, or a traceback."""
 
-State = Literal["running", "done", "pruned", "stopped", "failed"]
+State = Literal["running", "finished", "pruned", "stopped", "failed"]
+_OLD_WORDS = {"done": "finished"}
+"""Of earlier versions."""
 
 
 @dataclass
@@ -47,12 +51,23 @@ class Pruned(Exception):
         self.best = best
 
 
+def ended_by(error: BaseException) -> tuple[State, str]:
+    """How a run ends that an exception leaves, and why in one line."""
+    if isinstance(error, Pruned):
+        return "pruned", str(error)
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return "stopped", str(getattr(error, "message", type(error).__name__))
+    mistake = user_error(error)
+    return "failed", f"error: {mistake}" if mistake else f"{type(error).__name__}: {one_line(error)}"
+
+
 def read(folder: Path) -> Outcome | None:
     """A run's note; None where the folder is not that of a run of a sweep."""
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    content["state"] = _OLD_WORDS.get(content["state"], content["state"])
     content["validations"] = {int(epoch): value for epoch, value in content["validations"].items()}
     return Outcome(**content)
 

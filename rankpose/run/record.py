@@ -14,7 +14,8 @@ is the whole configuration; `rankpose.command.repeat` reads both. Nothing in it 
     machine          processor, cores, GPUs, system
     devices          kind, number of processes, of machines, precision
     starts           one for each start of the run, the first and those that went on: when, from which checkpoint, when
-                     and how it ended (finished, stopped, failed; null while it runs or after a kill), seconds, reason
+                     and how it ended (finished, pruned, stopped, failed; null while it runs or after a kill), seconds,
+                     reason
 """
 
 import hashlib
@@ -35,6 +36,7 @@ from packaging.requirements import Requirement
 from rankpose.data import pool
 from rankpose.errors import ConfigError
 from rankpose.files import write_whole
+from rankpose.run.outcome import State, ended_by
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -56,6 +58,8 @@ class RunRecord:
     def __init__(self, folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | None) -> None:
         self.folder, self.overrides, self.seed = folder, list(overrides), seed
         self.checkpoint = checkpoint
+        self.ended: tuple[State, str | None] = ("finished", None)
+        """How, and why, where nothing is raised."""
         self.content: dict[str, Any] | None = None
         self._began = time.monotonic()
 
@@ -97,7 +101,7 @@ class RunRecord:
             write_whole(self.folder / _CHANGES, changes)
         self._write()
 
-    def end(self, how: str, reason: str | None = None) -> None:
+    def end(self, how: State, reason: str | None) -> None:
         """Writes how it ended; nothing if it never began."""
         if self.content is not None:
             seconds = round(time.monotonic() - self._began, 1)
@@ -121,13 +125,10 @@ def kept(folder: Path, overrides: Sequence[str], seed: int, checkpoint: str | No
     record = RunRecord(folder, overrides, seed, checkpoint)
     try:
         yield record
-    except (SystemExit, KeyboardInterrupt) as stop:
-        record.end("stopped", getattr(stop, "message", None))
-        raise
     except BaseException as error:
-        record.end("failed", f"{type(error).__name__}: {' '.join(str(error).split())}")
+        record.end(*ended_by(error))
         raise
-    record.end("finished")
+    record.end(*record.ended)
 
 
 def read(folder: Path) -> dict[str, Any]:

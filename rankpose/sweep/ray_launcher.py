@@ -16,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, first_line
 from rankpose.files import write_whole
 from rankpose.run import outcome
 from rankpose.run.outcome import Outcome
@@ -71,7 +71,7 @@ class RayLauncher(Launcher):
         try:
             ray.init(self.address or "local", **settings)
         except (ConnectionError, ValueError) as error:
-            raise ConfigError(f"hydra.launcher.address={self.address}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"hydra.launcher.address={self.address}: {first_line(error)}") from error
         try:
             self._check_room(ray.nodes())
             job = ray.remote(_run).options(num_cpus=self.cpus_per_run, num_gpus=self.gpus_per_run, max_retries=0)
@@ -86,7 +86,7 @@ class RayLauncher(Launcher):
                 try:
                     returned = ray.get(one)
                 except ray.exceptions.RayError as error:
-                    returned = _lost(sweep, number, overrides, f"{type(error).__name__}: {_first_line(error)}")
+                    returned = _lost(sweep, number, overrides, f"{type(error).__name__}: {first_line(error)}")
                 if isinstance(returned, int):
                     raise SystemExit(returned)
                 returns.append(returned)
@@ -137,10 +137,6 @@ def _lost(sweep: Path, number: int, overrides: Sequence[str], reason: str) -> Jo
     returned = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
     returned.return_value = None
     return returned
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def register() -> None:

@@ -83,7 +83,7 @@ def recorded(job: Job) -> Job:
                     f"{shown(folder)} holds the run of {_said(before)}, not of {_said(own)}: go on with the command "
                     "that began the sweep, or choose another hydra.sweep.dir."
                 )
-            if before.state in ("done", "pruned"):
+            if before.state in ("finished", "pruned"):
                 log.info("%s is %s already", shown(folder), before.state)
                 return before.value
             own.validations = before.validations
@@ -97,9 +97,9 @@ def recorded(job: Job) -> Job:
             said = f"error: {mistake}" if mistake is not None else "".join(traceback.format_exception(error)).rstrip()
             write_whole(folder / FAILURE, f"{said}\n")
             print(said, file=sys.stderr)
-            return _leave(folder, own, state="failed", reason=said.splitlines()[-1])
+            return _leave(folder, own, error)
         except BaseException as stop:
-            _leave(folder, own, state="stopped", reason=getattr(stop, "message", type(stop).__name__))
+            _leave(folder, own, stop)
             if multiprocessing.parent_process() is None:
                 raise
             # joblib would kill the runs beside it, which are saving still
@@ -108,7 +108,7 @@ def recorded(job: Job) -> Job:
         ended = outcome.read(folder)
         if ended is not None and ended.state == "pruned":
             return ended.value
-        return _leave(folder, own, state="done", value=value)
+        return _leave(folder, own, value=value)
 
     return wrapper
 
@@ -128,10 +128,10 @@ def _alone(hydra: Any) -> Iterator[None]:
             sys.argv[1:], main.__spec__, hydra.run.dir = kept
 
 
-def _leave(folder: Path, own: Outcome, **changes: Any) -> float | None:
+def _leave(folder: Path, own: Outcome, error: BaseException | None = None, value: float | None = None) -> float | None:
     latest = outcome.read(folder) or own
-    for name, value in changes.items():
-        setattr(latest, name, value)
+    latest.state, latest.reason = ("finished", None) if error is None else outcome.ended_by(error)
+    latest.value = latest.value if value is None else value
     outcome.write(folder, latest)
     return latest.value
 
@@ -236,7 +236,7 @@ def reported(main: Callable[[], None]) -> Callable[[], None]:
         states = {run.state for run in report()}
         if Announce.stopped or "stopped" in states:
             sys.exit(_exit_code())
-        if states - {"done", "pruned"}:
+        if states - {"finished", "pruned"}:
             sys.exit(1)
 
     return wrapper
@@ -272,13 +272,13 @@ def report() -> list[Outcome]:
     counts = [f"{count} {state}" for state, count in states.items()] + [f"{missing} not begun"] * bool(missing)
     print(f"\n{shown(sweep)}: {', '.join(counts)}; runs.csv there lists them")
     for folder, run in found.items():
-        if run.state not in ("done", "pruned"):
+        if run.state not in ("finished", "pruned"):
             why = run.reason or "it was killed, or is running still"
             print(f"{_NAMES.get(run.state, run.state)}: #{run.number} {own[folder]} ({shown(folder)}): {why}")
-    if states["done"]:
+    if states["finished"]:
         print(f"compare them: python -m rankpose.compare {shlex.quote(shown(sweep))}")
-    if states.total() + missing > states["done"] + states["pruned"]:
-        print(f"go on, without what is done: {_again(sweep)}")
+    if states.total() + missing > states["finished"] + states["pruned"]:
+        print(f"go on, without what is finished: {_again(sweep)}")
     sys.stdout.flush()
     return list(found.values())
 

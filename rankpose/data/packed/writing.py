@@ -5,7 +5,6 @@ appears under its name by a rename.
 """
 
 import csv
-import errno
 import hashlib
 import io
 import json
@@ -34,7 +33,7 @@ from rankpose.data.packed import reading as store
 from rankpose.data.packed.reading import PackedSquare, Packing
 from rankpose.data.record import BadFile, Records, Reject, Texts
 from rankpose.errors import DatasetError
-from rankpose.files import write_whole
+from rankpose.files import NO_ROOM, no_room_for, write_whole
 from rankpose.pose import ANGLES, euler_to_rotmat
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,6 @@ log = logging.getLogger(__name__)
 SHARD = 512
 FACTORS = "factors.parquet"
 """In a folder of the embedded set: what was drawn for each image."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,10 @@ def prepare(
                 return _as_planned(out, plan)
             return _write(records, root, out, described, max_angle, crop, strict, workers, plan, shard)
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise DatasetError(
-                f"no room for {out}: {shutil.disk_usage(out.parent).free / 1e9:.2f} GB are free. Make room, or name a "
-                "file on another disk (out=); finished parts are kept, and the same command goes on from them."
+                f"{no_room_for(str(out), out.parent, error)}. Make room, or name a file on another disk (out=); "
+                "finished parts are kept, and the same command goes on from them."
             ) from error
         raise DatasetError(f"{out}: cannot be written ({error.strerror or error}).") from error
 

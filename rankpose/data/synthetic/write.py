@@ -40,13 +40,13 @@ from rankpose.data import pool
 from rankpose.data.synthetic import poses, scene
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.errors import DatasetError
+from rankpose.files import NO_ROOM, no_room_for
 
 RENDERER_VERSION = 2
 """To be raised when the same seed gives other pictures: sets of another version are then not taken for wanted ones."""
 BYTES_PER_IMAGE = 16_000
 """Picture, `.mat` and row on a disk with blocks of 4 KiB, rounded up."""
 _DESCRIPTION = "synthetic.json"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOUR_PREFIXES = ("skin_", "hair_red", "hair_green", "hair_blue", "cloth_", "hat_")
 _ROW_GROUP = 4096
 
@@ -77,11 +77,6 @@ class Settings:
     def images(self) -> int:
         """Pictures in all."""
         return sum(self.identities.values()) * self.images_per_identity
-
-
-def estimate_bytes(identities: Mapping[str, int], images_per_identity: int = 16) -> int:
-    """About how much disk a set takes, bytes."""
-    return sum(identities.values()) * images_per_identity * BYTES_PER_IMAGE
 
 
 def split_folder(split: str) -> str:
@@ -166,13 +161,12 @@ def _only_writer(root: Path, settings: Settings) -> Iterator[None]:
 
 def _explain(error: OSError, root: Path, settings: Settings) -> SyntheticSetError:
     """One line for the user instead of a traceback's last."""
-    if error.errno not in _NO_ROOM:
+    if error.errno not in NO_ROOM:
         return SyntheticSetError(f"cannot write the synthetic set {root}: {error.strerror or error}")
-    need = settings.images * BYTES_PER_IMAGE
-    free = shutil.disk_usage(root.parent).free
+    what = f"the synthetic set {root} of about {settings.images * BYTES_PER_IMAGE / 1e9:.2f} GB"
     return SyntheticSetError(
-        f"no room for the synthetic set {root}: it needs about {need / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; "
-        f"make room, ask for fewer identities, or name a folder on another disk"
+        f"{no_room_for(what, root.parent, error)}; make room, ask for fewer identities, or name a folder on another "
+        "disk"
     )
 
 

@@ -1,6 +1,6 @@
 """What does BIWI's folder look like? A small one with rendered heads, for tests and for users without the data.
 
-    python -m rankpose.data.synthetic.biwi_tree OUT [--sequences 01 02 03] [--frames 6] [--seed 0]
+    python tests/biwi_tree.py OUT [--sequences 01 02 03] [--frames 6] [--seed 0]
 
 Names, sizes and text formats are the original's, and the people of its recordings are kept (`03` and `15` show the
 same head). Depth images are not made. The two cameras stand 3 degrees askew, twice as much as the original's, so that

@@ -1,36 +1,42 @@
 """How do several models do on the same images? Panels with a line a model; one model is the simplest case.
 
-A model looks the same in every panel of a page (`pictures.model_style`): by its number there.
+A model looks the same in every panel of a page (`panels.model_style`): by its number there.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
-from rankpose.evaluation.scored import Evaluation
+from rankpose.evaluation.scores import Evaluation
 from rankpose.metrics import CURVE_LIMIT_DEG, GAPS_DEG, aligned, alignment, cumulative_share, geodesic_error
 from rankpose.pose import ANGLES
-from rankpose.report.pictures import (
+from rankpose.report.panels import (
     COLOURS,
-    FEW,
+    SQUARE,
     Panel,
-    angle_bins,
-    bin_scale,
     model_colour,
     model_style,
     new_panel,
-    scatter_limit,
-    scatter_panels,
     stacked_axes,
     to_panel,
+    up_to_a_tick,
 )
-from rankpose.report.tables import NO_VALUE
+from rankpose.report.tables import error_by_bin
+from rankpose.report.text_table import NO_VALUE
+
+FURTHEST_DEG = 100.0
+"""Beyond, Euler angles are ambiguous, and a few such images would shrink all the others."""
+FEW = 5
+"""A mean of fewer images than this is drawn pale."""
 
 GAP_NAMES = [*(f"{low}_{high}" for low, high in pairwise(GAPS_DEG)), f"{GAPS_DEG[-1]}_up"]
 """How scores name the bins of label differences: `pair_order_0_5` and so on."""
@@ -79,8 +85,8 @@ def error_by_angle(evaluations: Sequence[Evaluation], numbers: Mapping[str, int]
     Bins of fewer than five images are left out of the lines and shown as pale marks, lines may leave the frame where
     there is less than 1 % of the images, and bins beyond 100 degrees are left out.
     """
-    bins = [angle_bins(one.predictions) for one in evaluations]
-    scale = bin_scale((table for tables in bins for table in tables.values()), share=0.01)
+    bins = [_angle_bins(one.predictions) for one in evaluations]
+    scale = _bin_scale((table for tables in bins for table in tables.values()), share=0.01)
     panels = []
     for angle in ANGLES:
         figure, errors, counts = stacked_axes()
@@ -129,18 +135,83 @@ def pair_order_by_gap(evaluations: Sequence[Evaluation], numbers: Mapping[str, i
 
 
 def scatter(evaluations: Sequence[Evaluation], numbers: Mapping[str, int]) -> list[tuple[str, list[Panel]]]:
-    """For each model its name and three panels, prediction against truth, all on one scale."""
-    limit = scatter_limit(one.predictions for one in evaluations)
+    """For each model its name and for yaw, pitch and roll a panel, predicted against true degrees, a dot an image.
+
+    On the diagonal the two agree. All panels are on one scale; angles beyond about 100 degrees are outside.
+    """
+    limit = _scatter_limit(one.predictions for one in evaluations)
     return [
-        (
-            one.model,
-            scatter_panels(
-                one.predictions, limit, [model_colour(numbers[one.model])] * 3, f"{one.model}, {one.protocol}"
-            ),
-        )
+        (one.model, [_scatter_panel(one, angle, limit, model_colour(numbers[one.model])) for angle in ANGLES])
         for one in evaluations
     ]
 
 
+def _scatter_panel(one: Evaluation, angle: str, limit: float, colour: str) -> Panel:
+    x, y = (one.predictions[name].to_numpy(dtype=float) for name in (angle, f"{angle}_pred"))
+    figure, axes = new_panel(SQUARE)
+    axes.plot([-limit, limit], [-limit, limit], color=COLOURS["muted"], linewidth=0.9, dashes=(4, 3))
+    # a dot an image would be megabytes of SVG: pixels, whatever the number of images
+    alpha = float(np.clip(12 / math.sqrt(max(len(x), 1)), 0.12, 0.8))
+    axes.plot(x, y, "o", color=COLOURS[colour], markersize=4, markeredgewidth=0, alpha=alpha, rasterized=True)
+    axes.set_xlim(-limit, limit)
+    axes.set_ylim(-limit, limit)
+    axes.xaxis.set_major_locator(_degree_ticks(limit))
+    axes.yaxis.set_major_locator(_degree_ticks(limit))
+    axes.grid(True, axis="both")
+    axes.set_xlabel(f"true {angle}, degrees")
+    axes.set_ylabel("predicted, degrees")
+    return to_panel(figure, f"{angle.capitalize()}, predicted against true", f"{one.model}, {one.protocol}")
+
+
 def _panel(title: str, figure: Figure, evaluations: Sequence[Evaluation]) -> Panel:
     return to_panel(figure, title, evaluations[0].protocol)
+
+
+def _angle_bins(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """For yaw, pitch and roll the bins that hold images, to 100 degrees, as `tables.error_by_bin` gives them."""
+    bins = {angle: error_by_bin(predictions, angle) for angle in ANGLES}
+    return {
+        angle: table[(table["n"] > 0) & (table["low"] >= -FURTHEST_DEG) & (table["high"] <= FURTHEST_DEG)]
+        for angle, table in bins.items()
+    }
+
+
+@dataclass(frozen=True)
+class _BinScale:
+    """The scale that panels of errors against angles share, so that they compare; degrees."""
+
+    top: float
+    low: float
+    high: float
+
+    def apply(self, errors: Axes, counts: Axes, images: float) -> None:
+        """To the axes of `stacked_axes`; `images` is the fullest bin's number."""
+        up_to_a_tick(errors, 4, self.top or 1.0)
+        up_to_a_tick(counts, 2, images, whole=True)
+        counts.xaxis.set_major_locator(_degree_ticks((self.high - self.low) / 2))
+        counts.set_xlim(self.low - 3, self.high + 3)
+
+
+def _bin_scale(bins: Iterable[pd.DataFrame], share: float = 0.0) -> _BinScale:
+    """One scale for several tables of bins; errors of bins with few images, or under a share of them, may run off."""
+    bins = list(bins)
+    tops = [float(table.loc[table["n"] >= max(FEW, share * table["n"].sum()), "mae"].max()) for table in bins]
+    every = [float(table["mae"].max()) for table in bins]
+    return _BinScale(
+        top=max([v for v in tops if math.isfinite(v)] or [v for v in every if math.isfinite(v)] or [1.0]),
+        low=min([float(table["low"].min()) for table in bins if len(table)] or [-10.0]),
+        high=max([float(table["high"].max()) for table in bins if len(table)] or [10.0]),
+    )
+
+
+def _scatter_limit(predictions: Iterable[pd.DataFrame]) -> float:
+    """Up to how many degrees scatter panels must reach for these tables; about 100 at most."""
+    columns = [*ANGLES, *(f"{angle}_pred" for angle in ANGLES)]
+    every = np.concatenate([table[columns].to_numpy(dtype=float).ravel() for table in predictions])
+    furthest = min(float(np.abs(every[np.isfinite(every)]).max(initial=0)), FURTHEST_DEG)
+    return max(20.0, 10 * math.ceil(furthest / 10 + 0.2))
+
+
+def _degree_ticks(limit: float) -> MultipleLocator:
+    """Ticks at round angles for an axis of about -limit to limit degrees."""
+    return MultipleLocator(30 if limit > 60 else 20 if limit > 30 else 10)

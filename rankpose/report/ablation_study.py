@@ -1,24 +1,26 @@
 """What did `experiment=ablation` find? Prints the tables of docs/ablation.md and draws its figure.
 
-python -m benchmarks.ablation SWEEP --figure FILE
+python -m rankpose.report.ablation_study SWEEP --figure FILE
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.evaluation.runs import Run, Value, find_runs
 from rankpose.report.ablation import Ablation, Cell, Change, make_ablation
-from rankpose.report.tables import to_markdown
+from rankpose.report.text_table import table_of
+from rankpose.run.curves import read_curves
 
 CONFIRM = "confirm"
 """The part of the sweep that has seeds of its own."""
-FIGURES = (("held-out", "mae", 1), ("held-out", "pair_order", 100), ("aflw2000", "mae", 1))
+FIGURES = ((HELD_OUT, "mae", 1), (HELD_OUT, "pair_order", 100), ("aflw2000", "mae", 1))
 """Test, score, and what it is multiplied by."""
 HEADS = ("MAE held out", "less mse", "pairs held out, %", "less mse", "MAE photographs", "less mse")
 _ASIDE = ("data.identities_per_batch", "data.draws_per_identity")
@@ -50,8 +52,8 @@ def pull(runs: Sequence[Run], cell: Cell) -> float:
     shares = []
     for run in runs:
         if all(run.config.get(key) == value for key, value in cell.values.items()):
-            curves = pd.read_csv(run.folder / "metrics.csv")
-            if "train/gradient_ratio" in curves:
+            curves = read_curves(run.folder)
+            if curves is not None and "train/gradient_ratio" in curves:
                 ratio = curves["train/gradient_ratio"].dropna()
                 shares.append(float(ratio.tail(len(ratio) // 4).mean()))
     return float(np.mean(shares)) if shares else 0.0
@@ -77,14 +79,15 @@ def table(ablation: Ablation, runs: Sequence[Run]) -> str:
             row += [f"{factor * spread.mean:.2f} ± {factor * spread.deviation:.2f}"]
             row += [f"**{text}**" if change is not None and change.sure() else text]
         rows.append(row)
-    return to_markdown(pd.DataFrame(rows, columns=["setting", "pull", *HEADS]))
+    return table_of(pd.DataFrame(rows, columns=["setting", "pull", *HEADS])).as_text("md")
 
 
 def draw(ablation: Ablation, path: Path) -> None:
     """The differences in MAE with their intervals and single seeds; what lies outside is written at the edge."""
     cells = [cell for cell in ablation.cells if cell.changes][::-1]
-    figure, axes = plt.subplots(1, 2, figsize=(12, 1 + 0.28 * len(cells)), sharey=True)
-    for axis, test, title in zip(axes, ("held-out", "aflw2000"), ("held-out people", "490 photographs"), strict=True):
+    figure = Figure(figsize=(12, 1 + 0.28 * len(cells)))
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, test, title in zip(axes, (HELD_OUT, "aflw2000"), ("held-out people", "490 photographs"), strict=True):
         for place, cell in enumerate(cells):
             change = cell.changes[test]["mae"]
             found = change.difference
@@ -107,13 +110,14 @@ def draw(ablation: Ablation, path: Path) -> None:
     axes[0].set_yticks(range(len(cells)), [setting(cell) for cell in cells], fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 @one_line_errors
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rankpose.report.ablation_study", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("sweep", type=Path, help="folder of `python -m rankpose.train -m experiment=ablation`")
     parser.add_argument("--figure", type=Path, required=True, help="where the figure goes, as a PNG")
     given = parser.parse_args()
