@@ -23,6 +23,8 @@ from rankpose.command.configuration import (
     quiet_libraries,
     refusals,
     stopped_by,
+    stored,
+    stored_text,
     told,
 )
 from rankpose.command.contradictions import check, check_batches
@@ -135,10 +137,10 @@ def check_data(config: DictConfig, data: PoseDataModule, repeated: Repeated) -> 
 def note(config: DictConfig, run: Run, trainer: pl.Trainer, data: PoseDataModule, repeated: Repeated) -> None:
     """Leaves what it takes to repeat the run, before training begins."""
     if trainer.is_global_zero:
-        write_whole(run.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        write_whole(run.folder / "config.yaml", stored_text(stored(config)))
         run.record.begin({part: data.records(part) for part in PARTS}, data.left_out(), trainer)
         repeated.warn()
-        log_configuration(trainer.loggers, plain(config), current_job())
+        log_configuration(trainer.loggers, stored(config), current_job())
 
 
 def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule) -> None:
@@ -162,7 +164,7 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
         run.folder,
         [tested],
         title=f"RankPose on {records.dataset}",
-        config_text=OmegaConf.to_yaml(config, resolve=True),
+        config_text=stored_text(stored(config)),
         curves=gather_curves(run.folder),
         flat=scores,
     )
@@ -174,7 +176,7 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
     log.info("report: %s", shown(page))
     known = dict(scores) | ({} if run.best is None else {"val/mae": run.best})
     record = run_record.read(run.folder)
-    log_results(trainer.loggers, tested, known, run.best_checkpoint, plain(config), record)
+    log_results(trainer.loggers, tested, known, run.best_checkpoint, stored(config), record)
 
 
 def train(config: DictConfig) -> float | None:
@@ -184,7 +186,7 @@ def train(config: DictConfig) -> float | None:
     check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
     with begin(config.run_dir, config.ckpt_path, overrides, config.seed, stopped_by(config)) as run:
         repeated = settle(config, overrides, run.folder)
-        if run.has_ended(OmegaConf.to_yaml(config, resolve=True), config.protocols):
+        if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
         pl.seed_everything(config.seed, workers=True, verbose=False)
         data = build(config.data)

@@ -9,11 +9,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from rankpose.files import CONFIG_DIR
 
 
 class Kind(Enum):
@@ -32,6 +29,8 @@ class Kind(Enum):
     LENGTH = "how long it trains"
 
 
+LEARNT = ("augment", "backbone", "representation", "loss", "optimizer", "schedule")
+"""The groups that say what is learnt, and how."""
 KINDS: Mapping[str, Kind] = {
     key: kind
     for kind, keys in {
@@ -44,15 +43,21 @@ KINDS: Mapping[str, Kind] = {
             *(f"callbacks.{name}" for name in ("learning_rate", "speed", "pictures", "progress", "last", "finite")),
             *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.enable_model_summary"),
             "trainer.plugins",
+            # what these choose stands beside them, value by value
+            *(f"choices.{group}" for group in ("experiment", "hparams_search", "logger", "callbacks", "trainer")),
         ),
         Kind.MACHINE: (
-            *("data.root", "data.packed", "roots", "compile", "channels_last"),
+            *("choices.roots", "data.root", "data.packed", "roots", "compile", "channels_last"),
             *(f"trainer.{name}" for name in ("accelerator", "strategy", "deterministic", "benchmark")),
         ),
         Kind.SEED: ("seed", "data.seed", "callbacks.seed_batches.seed"),
-        Kind.DATA: ("data._target_", "data.reader", "data.split", "data.max_angle"),
+        Kind.DATA: ("choices.data", "data.reader", "data.split", "data.max_angle"),
         Kind.SAMPLE: ("data.train_identities", "data.label_noise_deg"),
         Kind.METHOD: (
+            *(
+                f"choices.{group}"
+                for group in ("augment", "backbone", "representation", "loss", "optimizer", "schedule")
+            ),
             *("augment", "backbone", "representation", "loss", "optimizer", "schedule"),
             *("image_size", "test_scale", "weight_decay", "lr_scaling", "lr_reference_batch", "ema"),
             *(
@@ -87,32 +92,6 @@ def flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def at_present(content: Any) -> Any:
-    """A plain configuration that an earlier version may have stored, with our classes where they are now.
-
-    They are known by their names: modules move.
-    """
-    if isinstance(content, Mapping):
-        present = {key: at_present(value) for key, value in content.items()}
-        if _is_ours(present.get("_target_")):
-            name = present["_target_"].rpartition(".")[2]
-            present["_target_"] = _our_targets().get(name, present["_target_"])
-        return present
-    return [at_present(value) for value in content] if isinstance(content, list) else content
-
-
-@lru_cache
-def _our_targets() -> dict[str, str]:
-    """Full names by the last part, of all that the configuration can choose."""
-    texts = (path.read_text(encoding="utf-8") for path in Path(CONFIG_DIR).rglob("*.yaml"))
-    found = (target for text in texts for target in re.findall(r"^\s*(?:- )?_target_: (\S+)$", text, re.MULTILINE))
-    return {target.rpartition(".")[2]: target for target in found if _is_ours(target)}
-
-
-def _is_ours(target: Any) -> bool:
-    return str(target).startswith(("rankpose.", "hydra_plugins.rankpose."))
 
 
 def under(key: str, groups: Iterable[str]) -> bool:
