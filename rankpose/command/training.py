@@ -106,6 +106,8 @@ def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Tra
 
 def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
     """Makes a configuration that of this run: as the run that it repeats was, and with its folder in it."""
+    if isinstance(config.protocols, str):  # a single name, in a file
+        config.protocols = [config.protocols]
     repeated = Repeated(config.repeat)
     repeated.restore(config, overrides)
     check_own_keys(config, "train")
