@@ -40,6 +40,7 @@ class PoseDataModule(pl.LightningDataModule):
         seed: decides order, augmentation, the identities of `train_identities` and the noise.
         pairs: which images of an identity stand together, see `IdentitySampler`.
         train_identities: train on this many identities, drawn from those with K images; None takes all.
+        identity: takes who an image shows from its name instead of from the data set, see `Records.identified`.
         label_noise_deg: standard deviation of normal noise that is added to the training labels, once for each image,
             as an annotator errs; validation and test keep theirs.
     """
@@ -64,6 +65,7 @@ class PoseDataModule(pl.LightningDataModule):
         pairs: Pairs = "any",
         train_identities: int | None = None,
         label_noise_deg: float = 0.0,
+        identity: str | None = None,
     ) -> None:
         super().__init__()
         self.reader = functools.partial(reader, root=root, max_angle=max_angle, strict=strict)
@@ -73,6 +75,7 @@ class PoseDataModule(pl.LightningDataModule):
         self.draws_per_identity, self.test_scale, self.eval_batch_size = draws_per_identity, test_scale, eval_batch_size
         self.num_workers, self.pairs = num_workers, pairs
         self.train_identities, self.label_noise_deg = train_identities, label_noise_deg
+        self.identity = identity
         self.splits: Splits | None = None
         for name, value, least in (
             ("image_size", size, 1),
@@ -96,7 +99,8 @@ class PoseDataModule(pl.LightningDataModule):
             return
         if self.split is None:
             raise ConfigError("this data set is for testing only: take it as a protocol, and train on another (data=).")
-        splits = self.split(self.reader() if self.packed is None else self._open_packed(self.packed))
+        records = self.reader() if self.packed is None else self._open_packed(self.packed)
+        splits = self.split(records if self.identity is None else records.identified(self.identity))
         self.splits = replace(splits, train=self._noisy(self._fewer(splits.train)))
 
     def _fewer(self, records: Records) -> Records:

@@ -51,14 +51,11 @@ KINDS: Mapping[str, Kind] = {
             *(f"trainer.{name}" for name in ("accelerator", "strategy", "deterministic", "benchmark")),
         ),
         Kind.SEED: ("seed", "data.seed", "callbacks.seed_batches.seed"),
-        Kind.DATA: ("choices.data", "data.reader", "data.split", "data.max_angle"),
+        Kind.DATA: ("choices.data", "data.reader", "data.split", "data.max_angle", "data.identity"),
         Kind.SAMPLE: ("data.train_identities", "data.label_noise_deg"),
         Kind.METHOD: (
-            *(
-                f"choices.{group}"
-                for group in ("augment", "backbone", "representation", "loss", "optimizer", "schedule")
-            ),
-            *("augment", "backbone", "representation", "loss", "optimizer", "schedule"),
+            *LEARNT,
+            *(f"choices.{group}" for group in LEARNT),
             *("image_size", "test_scale", "weight_decay", "lr_scaling", "lr_reference_batch", "ema"),
             *(
                 f"data.{name}"
