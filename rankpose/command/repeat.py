@@ -138,7 +138,7 @@ class Repeated:
         then, now = (_which_data(content) for content in (recorded, present))
         if then == now:
             raise DatasetError(
-                f"repeat={shown(self.run)}: the data in {config.data.packed or config.data.root} are not those of that "
+                f"repeat={shown(self.run)}: the data in {_where(config.data)} are not those of that "
                 "run: names, poses, boxes or identities differ. Restore them, or train anew without repeat."
             )
         differing = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
@@ -168,6 +168,12 @@ class Repeated:
 
 
 _ABSENT = object()
+
+
+def _where(data: DictConfig) -> str:
+    """Where the data of a configuration lie, of one set or of several."""
+    sets = data.get("sources", {"": data}).values()
+    return ", ".join(str(one.packed or one.root) for one in sets)
 
 
 def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -311,7 +311,7 @@ def numbered(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_by_share(
-    records: Records, persons: np.ndarray, what: str, val_share: float = 0.02, test_share: float = 0.02
+    records: Records, persons: np.ndarray, what: str, val_share: float, test_share: float, may_lack: bool = False
 ) -> Splits:
     """A set in three parts, always the same ones: a checksum of each person's name decides.
 
@@ -321,12 +321,13 @@ def split_by_share(
         what: what these are, in the plural.
         val_share: share of them kept to pick the checkpoint by.
         test_share: share of them kept to test on people never seen.
+        may_lack: a share may be 0, and its part empty.
 
     Raises:
         DatasetError: fewer than three.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
-        if not 0 < share < 1 or val_share + test_share >= 1:
+        if not ((share == 0 and may_lack) or 0 < share < 1) or val_share + test_share >= 1:
             raise ConfigError(
                 f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
             )
@@ -336,7 +337,7 @@ def split_by_share(
             f"{records.dataset}: holds images of {len(drawn)} {what}; training, validation and test need one "
             "each at least."
         )
-    val, test = (max(1, round(share * len(drawn))) for share in (val_share, test_share))
+    val, test = (max(1, round(share * len(drawn))) if share else 0 for share in (val_share, test_share))
     part = np.zeros(len(persons), dtype=np.int64)
     part[np.isin(persons, drawn[:val])] = 1
     part[np.isin(persons, drawn[val : val + test])] = 2

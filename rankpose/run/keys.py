@@ -51,7 +51,10 @@ KINDS: Mapping[str, Kind] = {
             *(f"trainer.{name}" for name in ("accelerator", "strategy", "deterministic", "benchmark")),
         ),
         Kind.SEED: ("seed", "data.seed", "callbacks.seed_batches.seed"),
-        Kind.DATA: ("choices.data", "data.reader", "data.split", "data.max_angle", "data.identity"),
+        Kind.DATA: (
+            "choices.data",
+            *(f"data.{name}" for name in ("reader", "split", "max_angle", "identity", "val", "test")),
+        ),
         Kind.SAMPLE: ("data.train_identities", "data.label_noise_deg"),
         Kind.METHOD: (
             *LEARNT,
@@ -61,6 +64,7 @@ KINDS: Mapping[str, Kind] = {
                 f"data.{name}"
                 for name in ("identities_per_batch", "images_per_identity", "draws_per_identity", "pairs")
             ),
+            *(f"data.{name}" for name in ("sources", "shares", "weights", "augments", "epoch", "images_per_batch")),
             *("data.augment", "data.size", "data.test_scale", "callbacks.seed_batches"),
             *("trainer._target_", "trainer.devices", "trainer.num_nodes", "trainer.accumulate_grad_batches"),
             *("trainer.limit_train_batches", "trainer.use_distributed_sampler"),
@@ -74,6 +78,9 @@ KINDS: Mapping[str, Kind] = {
     for key in keys
 }
 """A key stands for all below it that are not named themselves."""
+
+_SOURCE = re.compile(r"^data\.sources\.[^.]+\.")
+"""A source of a mixture has the keys of a data set."""
 
 COPIES = {"data.augment": "augment", "data.size": "image_size", "data.test_scale": "test_scale"}
 """Keys that repeat another unless they are set by hand."""
@@ -98,6 +105,7 @@ def under(key: str, groups: Iterable[str]) -> bool:
 
 def classified(key: str) -> Kind | None:
     """What `KINDS` says of a key, by the longest name that it is, or is below; None where it says nothing."""
+    key = _SOURCE.sub("data.", key)
     while key and key not in KINDS:
         key = key.rpartition(".")[0]
     return KINDS.get(key)
@@ -112,8 +120,9 @@ def without_copies(content: Mapping[str, Any]) -> dict[str, Any]:
     """A flat configuration without what only repeats another key of it."""
     kept = {}
     for key, value in content.items():
-        copy = next((copy for copy in COPIES if under(key, [copy])), None)
-        if copy is None or content.get(COPIES[copy] + key.removeprefix(copy), _ABSENT) != value:
+        own = _SOURCE.sub("data.", key)
+        copy = next((copy for copy in COPIES if under(own, [copy])), None)
+        if copy is None or content.get(COPIES[copy] + own.removeprefix(copy), _ABSENT) != value:
             kept[key] = value
     return kept
 

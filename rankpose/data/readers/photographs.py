@@ -136,8 +136,11 @@ def read_photographs(
 
 
 def split_by_person(records: Records, val_share: float = 0.05, test_share: float = 0.05) -> Splits:
-    """In three parts by identity, always the same ones; see `rankpose.data.record.split_by_share`."""
-    return split_by_share(records, records.identity_names, "people", val_share, test_share)
+    """In three parts by identity, always the same ones; see `rankpose.data.record.split_by_share`.
+
+    A share may be 0: in a mixture whose validation and test are of another source nothing need be kept from training.
+    """
+    return split_by_share(records, records.identity_names, "people", val_share, test_share, may_lack=True)
 
 
 def _place(root: Path, table: str | Path) -> Path:
