@@ -59,11 +59,6 @@ class Training(pl.LightningDataModule):
         """The records of `train`, `val` or `test`."""
         raise NotImplementedError
 
-    @property
-    def tested(self) -> "PoseDataModule":
-        """The set that the test part is of."""
-        raise NotImplementedError
-
     def batches_per_epoch(self) -> int:
         """Training batches of one process in an epoch."""
         raise NotImplementedError

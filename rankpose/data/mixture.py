@@ -55,9 +55,9 @@ class MixtureDataModule(Training):
         super().__init__(num_workers, eval_batch_size, seed)
         self.sources, weights, augments = dict(sources), dict(weights or {}), dict(augments or {})
         self.shares = {name: share for name, share in shares.items() if share is not None}
-        named = {"shares": self.shares, "weights": weights, "augments": augments}
+        named = {"shares": [*self.shares], "weights": [*weights], "augments": [*augments]}
         for key, names in {**named, "epoch": [epoch], "val": [val], "test": [test]}.items():
-            for name in list(names):
+            for name in names:
                 if name not in self.sources:
                     raise ConfigError(f"data.{key}: there is no source {name}, only {', '.join(self.sources)}.")
         for name, share in self.shares.items():
