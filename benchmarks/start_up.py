@@ -23,6 +23,8 @@ WHAT = {
     "train --cfg job": ["-m", "rankpose.train", "--cfg", "job"],
     "train, a wrong key": ["-m", "rankpose.train", "los=mse"],
     "evaluate, a wrong key": ["-m", "rankpose.evaluate", "protocl=biwi"],
+    "evaluate, no such checkpoint": ["-m", "rankpose.evaluate", "checkpoint=nowhere"],
+    "compare, no such folder": ["-m", "rankpose.compare", "nowhere"],
 }
 """What is timed, and the arguments of Python."""
 

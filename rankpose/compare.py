@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from rankpose.errors import ConfigError, one_line_errors
-from rankpose.run.directory import shown
+from rankpose.run.directory import check_folders, shown
 from rankpose.run.keys import from_home
 
 
@@ -47,6 +47,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     baseline = None if given.baseline is None else wanted_baseline(given.baseline)
+    check_folders(given.runs)
     from rankpose.evaluation.runs import find_runs  # only once the command line is understood
     from rankpose.report.ablation import make_ablation, to_text, write_ablation
 

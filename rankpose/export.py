@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rankpose.command.configuration import entry_point, quiet_libraries
 from rankpose.errors import ConfigError, one_line_errors
+from rankpose.files import checkpoint_file
 from rankpose.run.directory import shown
 
 log = logging.getLogger(__name__)
@@ -18,11 +19,12 @@ def main(config: DictConfig) -> None:
     """Checkpoint, network, file."""
     if OmegaConf.is_missing(config, "checkpoint"):
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt.")
+    checkpoint = Path(str(config.checkpoint))
+    checkpoint_file(checkpoint)
     from rankpose.models.checkpoint import load_net  # torch: only once the command line is understood
     from rankpose.predictors.export import export_onnx
 
     quiet_libraries()
-    checkpoint = Path(str(config.checkpoint))
     net, made_from = load_net(checkpoint)
     out = Path(str(config.out or checkpoint.with_suffix(".onnx")))
     difference = export_onnx(net, made_from, out)

@@ -12,11 +12,25 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from rankpose.errors import one_line
+from rankpose.errors import CheckpointError, one_line
 
 _HERE = Path(__file__).resolve().parent
 CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf")
 """In a wheel the configuration lies inside the package, in a checkout beside it."""
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The checkpoint that a path means: of a run's folder, or of the folder of its checkpoints, the best one.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    places = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt"))
+    found = next((place for place in places if place.exists()), path)
+    if not found.is_file():
+        raise CheckpointError(f"checkpoint={path}: no such file; a run keeps them in RUN/checkpoints/.")
+    return found
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -23,6 +23,10 @@ ANSWERS = {
     "the configuration": ("train", "--cfg", "job"),
     "a wrong key": ("train", "los=mse"),
     "a wrong choice": ("evaluate", "protocol=biwii"),
+    "no such checkpoint": ("evaluate", "checkpoint=nowhere,there"),
+    "nothing to export": ("export", "checkpoint=nowhere"),
+    "no such folder of runs": ("compare", "nowhere"),
+    "no such run to repeat": ("train", "repeat=nowhere"),
     "a value that cannot be read": ("evaluate", "checkpoint=a,,b"),
 }
 

@@ -25,8 +25,7 @@ from rankpose.evaluation.names import check_folder_name, distinct_names
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
-from rankpose.files import CONFIG_DIR
-from rankpose.models.checkpoint import checkpoint_file
+from rankpose.files import CONFIG_DIR, checkpoint_file
 from rankpose.predictors import Predictor, TablePredictor
 from rankpose.run.directory import shown
 from rankpose.run.keys import flat, literal

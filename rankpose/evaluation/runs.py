@@ -21,7 +21,7 @@ from rankpose.files import read_yaml
 from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
-from rankpose.run.directory import shown
+from rankpose.run.directory import check_folders, shown
 from rankpose.run.keys import Kind, kind_of, typed, without_copies
 from rankpose.run.stored import CHOICES, as_stored, completed
 
@@ -89,9 +89,9 @@ def find_runs(folders: Iterable[Path]) -> Found:
         DatasetError: no such folder, or one without a run.
     """
     found: dict[Path, Run | Failure] = {}
+    folders = list(folders)
+    check_folders(folders)
     for folder in folders:
-        if not folder.is_dir():
-            raise DatasetError(f"{folder}: no such folder; give the folder of a run or of a sweep.")
         places = _run_folders(folder)
         if not places:
             raise DatasetError(f"{folder}: holds no run; a run's folder has a config.yaml.")

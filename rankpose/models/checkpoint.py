@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rankpose.errors import CheckpointError, ConfigError
-from rankpose.files import CONFIG_DIR, read_yaml
+from rankpose.files import CONFIG_DIR, checkpoint_file, read_yaml
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Representation
 
@@ -45,13 +45,6 @@ class MadeFrom:
         return asdict(self)
 
 
-def checkpoint_file(path: str | Path) -> Path:
-    """The checkpoint that a path means: of a run's folder, or of the folder of its checkpoints, the best one."""
-    path = Path(path)
-    found = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt"))
-    return next((place for place in found if place.exists()), path)
-
-
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of a checkpoint that `rankpose.train` wrote.
 
@@ -59,8 +52,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, unreadable, or written by something else.
     """
     path = checkpoint_file(path)
-    if not path.is_file():
-        raise CheckpointError(f"checkpoint={path}: no such file; a run keeps them in RUN/checkpoints/.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch answers a file of another kind with whatever its readers meet

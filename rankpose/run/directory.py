@@ -1,11 +1,11 @@
 """Where a run lives: a new folder, or the folder of the run that goes on."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rankpose.errors import CheckpointError, ConfigError, TrainingError, user_error
+from rankpose.errors import CheckpointError, ConfigError, DatasetError, TrainingError, user_error
 from rankpose.files import NO_ROOM, no_room_for
 from rankpose.run.keys import typed
 
@@ -106,6 +106,13 @@ def check_agreed(given: bool) -> None:
                 f"{starter} has started {processes} processes, each of which would name the run's folder after its own "
                 "time: give hydra.run.dir=runs/NAME, a folder that all of them see."
             )
+
+
+def check_folders(folders: Iterable[Path]) -> None:
+    """Raises `DatasetError` where the folder of a run or of a sweep is none."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder; give the folder of a run or of a sweep.")
 
 
 def shown(path: str | Path) -> str:
