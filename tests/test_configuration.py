@@ -406,7 +406,8 @@ WORKING = {
     ],
     "a try": ["+trainer.fast_dev_run=true", "experiment=null", "hparams_search=null", "experiment=null"],
     "nothing but training": ["logger=null", "callbacks=null", "trainer.max_epochs=1", "trainer.max_steps=1"],
-    "no curves": ["~logger.csv", "~callbacks.checkpoint", "trainer.max_epochs=1", "hydra.job.chdir=true"],
+    "no curves": ["~logger.csv", "~callbacks.checkpoint", "callbacks.progress=null", "trainer.max_epochs=1"],
+    "nowhere else": ["logger=default", "logger.wandb=null", "trainer.max_epochs=1", "hydra.job.chdir=true"],
     "by the clock": ["trainer.max_epochs=-1", "+trainer.max_time={seconds:1}", "schedule=constant", "logger=null"],
 }
 

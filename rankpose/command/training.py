@@ -83,7 +83,7 @@ def set_float32_matmul(precision: str) -> None:
 
 def make_callbacks(config: DictConfig) -> list[pl.Callback]:
     """The callbacks of the configuration and that of `ema`, without those that Lightning would refuse."""
-    callbacks = list(build(config.get("callbacks") or {}).values())
+    callbacks = [one for one in build(config.get("callbacks") or {}).values() if one is not None]
     if config.ema is not None:
         callbacks.append(MovingAverage(config.ema))
     wanted = {
@@ -96,7 +96,7 @@ def make_callbacks(config: DictConfig) -> list[pl.Callback]:
 def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     """Lightning's trainer with the loggers of the configuration."""
     set_float32_matmul(config.float32_matmul)
-    loggers = list(build(config.get("logger") or {}).values())
+    loggers = [one for one in build(config.get("logger") or {}).values() if one is not None]
     # otherwise Lightning adds a checkpoint of its own
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
     trainer: pl.Trainer = build(config.trainer, logger=loggers, callbacks=list(callbacks), enable_checkpointing=keeps)
