@@ -189,8 +189,8 @@ def train(config: DictConfig) -> float | None:
         repeated = settle(config, overrides, run)
         if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
-        pl.seed_everything(config.seed, workers=True, verbose=False)
         data = build(config.data)
+        pl.seed_everything(config.seed, workers=True, verbose=False)
         task = make_task(config)
         check_settings(config, task, data, run.checkpoint)
         choose_precision(config, task, data)
