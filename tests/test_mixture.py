@@ -200,6 +200,7 @@ def test_the_configuration_describes_a_mixture_and_a_further_source(small_set):
     assert kind_of("data.shares.renders") == Kind.METHOD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_mixture_trains_from_renders_and_a_table(small_set, tmp_path, processes):
     names = sorted(path.relative_to(small_set) for path in (small_set / "SYN_TRAIN").glob("*.jpg"))

@@ -23,7 +23,7 @@ def parts(monkeypatch):
         # set first, so that what is set meanwhile goes as well
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    config = composed("train", [*SMALL, "run_dir=RUN", "trainer.accelerator=cpu"])
+    config = composed("train", [*SMALL, "run_dir=RUN", "trainer.accelerator=cpu", "trainer.precision=auto"])
     return config, make_task(config), build(config.data)
 
 
@@ -81,8 +81,9 @@ def test_processes_that_are_started_together_go_by_their_instructions(parts, mon
     assert parts[0].trainer.precision == chosen
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_what_it_began_with(small_set, tmp_path):
-    succeed(train(small_set, "hydra.run.dir=run", cwd=tmp_path))
+    succeed(train(small_set, "hydra.run.dir=run", "trainer.precision=auto", cwd=tmp_path))
     run = tmp_path / "run"
     began = OmegaConf.load(run / "config.yaml").trainer.precision
     assert began in (FLOAT, HALF)

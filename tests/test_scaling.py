@@ -472,7 +472,7 @@ def test_a_gpu_that_is_not_there_is_missed(monkeypatch):
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(ConfigError, match="gpu"):
-        build(composed("trainer=gpu").trainer, default_root_dir=None)
+        build(composed("trainer=gpu", "trainer.precision=32-true").trainer, default_root_dir=None)
 
 
 REPRESENTATIONS = [Euler, VectorProjection, VectorAngle]
@@ -515,8 +515,8 @@ def test_a_cosine_of_one_gives_finite_poses_and_gradients(kind, dtype, loss):
     target = torch.empty(len(features), 3).uniform_(-99, 99)
     identity = torch.arange(len(features)) // 2
     with torch.autocast("cpu", torch.bfloat16 if dtype == torch.float32 else dtype):
-        pose, raw = representation(features)
-        terms = build(composed(f"loss={loss}").loss)(pose, target, identity)
+        pose, raw = output = representation(features)
+        terms = build(composed(f"loss={loss}").loss)(output, target, identity)
     assert pose.dtype == raw.dtype == torch.float32
     assert all(term.dtype == torch.float32 and term.isfinite() for term in terms.values())
     if kind is not Euler and dtype == torch.float32:
