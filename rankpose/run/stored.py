@@ -51,7 +51,7 @@ def completed(content: Mapping[str, Any]) -> dict[str, Any]:
     What is learnt, and the top level, are as the files in `conf/` say today where nothing else is said.
     """
     choices = content.get(CHOICES, {})
-    today = dict(read_yaml(Path(CONFIG_DIR, "train.yaml")))
+    today = dict(_top_level())
     for group in LEARNT:
         leaves = _leaves_of(group, choices[group]) if group in choices else {}
         today |= {
@@ -88,6 +88,12 @@ def _without(content: Any, named: set[str]) -> Any:
 @cache
 def _files(group: str) -> list[str]:
     return sorted(path.stem for path in Path(CONFIG_DIR, group).glob("*.yaml"))
+
+
+@cache
+def _top_level() -> dict[str, Any]:
+    content: dict[str, Any] = read_yaml(Path(CONFIG_DIR, "train.yaml"))
+    return content
 
 
 @cache
