@@ -16,7 +16,7 @@ import torch
 from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
-from rankpose import evaluate, export, prepare, train
+from rankpose import evaluate, export, label, prepare, train
 from rankpose.command.configuration import build, plain
 from rankpose.command.help import WIDTH, choices, groups_of, meaning
 from rankpose.errors import ConfigError
@@ -25,7 +25,13 @@ from rankpose.losses import BalancedRankMSE, RankMSE
 from rankpose.sweep import runs as sweeps
 
 CONF = Path(CONFIG_DIR)
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "prepare": prepare.main, "export": export.main}
+COMMANDS = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "prepare": prepare.main,
+    "export": export.main,
+    "label": label.main,
+}
 CHOICES = [
     pytest.param(command, group, choice, id=f"{command}-{group}={choice}")
     for command in COMMANDS

@@ -44,7 +44,7 @@ def label(config: DictConfig) -> None:
         records = records.identified(config.data.identity)
     log.info("%s", records.summary())
     faces = Faces(teachers, records, config.mirror)
-    said = _said(faces, out.with_name(f"{out.name}.partial"), names, config.num_workers)
+    said = asked(faces, out.with_name(f"{out.name}.partial"), names, config.num_workers)
     labels = agreement.labels(said, names, records)
     found = counts(labels)
     if not found.get(""):
@@ -104,19 +104,29 @@ def _teachers(config: DictConfig) -> tuple[list[str], list[Onlooker]]:
     return distinct_names(named), found
 
 
-def _said(faces: Faces, partial: Path, names: list[str], num_workers: int | None) -> np.ndarray:
-    """(N, M, 4), what was said of every face; what a run before this one has asked already stands in `partial`."""
-    asked = _fingerprint(faces.records, names, faces.mirror)
+def asked(faces: Faces, partial: Path, names: list[str], num_workers: int | None) -> np.ndarray:
+    """What is said of every face; each answer goes into a file at once, from which a stopped run goes on.
+
+    Args:
+        faces: whom to ask about what.
+        partial: the file; it has what a run before this one was told, where that asked the same.
+        names: of the teachers.
+        num_workers: as of `answers`.
+
+    Returns:
+        (N, M, 4), see `Faces`.
+    """
+    question = _fingerprint(faces.records, names, faces.mirror)
     known: dict[int, list[list[float]]] = {}
     if partial.is_file():
         first, *lines = partial.read_text().splitlines()
-        if first == asked:
+        if first == question:
             # the last line may be cut off
             known = {row: said for row, said in (json.loads(line) for line in lines if line.endswith("]]]"))}
             log.info("going on after %s of %s faces", f"{len(known):,}", f"{len(faces):,}")
     rows = [row for row in range(len(faces)) if row not in known]
     partial.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(partial, "\n".join([asked, *(json.dumps([row, said]) for row, said in known.items())]) + "\n")
+    write_whole(partial, "\n".join([question, *(json.dumps([row, said]) for row, said in known.items())]) + "\n")
     with partial.open("a") as file:
         found = tqdm(answers(faces, rows, num_workers), "faces", len(faces), initial=len(known), disable=None)
         for row, said in zip(rows, found, strict=True):
@@ -130,5 +140,5 @@ def _fingerprint(records: Records, names: list[str], mirror: bool) -> str:
     """What answers are answers to: the same text for the same question."""
     pictures = [f"{image} {size_and_time(str(image))}" for image in records.images]
     boxes = records.face_box.round(2).tolist()
-    asked = hashlib.sha256(json.dumps([pictures, boxes]).encode()).hexdigest()
-    return f"{names} {mirror} {asked}"
+    digest = hashlib.sha256(json.dumps([pictures, boxes]).encode()).hexdigest()
+    return f"{names} {mirror} {digest}"
