@@ -38,7 +38,7 @@ from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Pr
 from rankpose.evaluation.scores import evaluate
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
-from rankpose.models.checkpoint import MadeFrom, check_same_task
+from rankpose.models.checkpoint import MadeFrom, begin_with, check_same_task
 from rankpose.report.main_table import images_in_words
 from rankpose.report.results import write_results
 from rankpose.report.text_table import table_of
@@ -58,7 +58,14 @@ PARTS = ("train", "val", "test")
 
 def make_task(config: DictConfig) -> PoseTask:
     """The network, its loss and its optimizer."""
-    net = PoseNet(build_backbone(**plain(config.backbone)), build(config.representation), config.channels_last)
+    made_from = MadeFrom.of({field.name: plain(config[field.name]) for field in fields(MadeFrom)})
+    # the weights of `init` take the place of those that the backbone would fetch
+    fetched = {"pretrained": False, "weights": None} if config.init is not None else {}
+    net = PoseNet(
+        build_backbone(**plain(config.backbone) | fetched), build(config.representation), config.channels_last
+    )
+    if config.init is not None:
+        begin_with(net, made_from, config.init)
     if config.compile:
         net.compile()  # in its place: the names of the weights stay
     return PoseTask(
@@ -69,7 +76,7 @@ def make_task(config: DictConfig) -> PoseTask:
         weight_decay=config.weight_decay,
         lr_scaling=config.lr_scaling,
         lr_reference_batch=config.lr_reference_batch,
-        made_from=MadeFrom.of({field.name: plain(config[field.name]) for field in fields(MadeFrom)}),
+        made_from=made_from,
     )
 
 

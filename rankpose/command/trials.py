@@ -126,7 +126,8 @@ class Trial:
             about = f"checkpoint {shown(Path(self.config.checkpoint))}"
         if isinstance(self.predictor, TablePredictor):
             return about
-        return about_network(about, self.predictor.size, self.predictor.crop)
+        twice = ", and its mirror image" if getattr(self.predictor, "mirror", False) else ""
+        return about_network(about, self.predictor.size, self.predictor.crop) + twice
 
     def evaluations(self, records: Records) -> list[Evaluation]:
         """On clean images, then on corrupted ones where the protocol asks for them."""
