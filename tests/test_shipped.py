@@ -84,7 +84,7 @@ def test_training_begins_with_the_weights_of_a_network_that_is_built_alike(net, 
     for own, theirs in zip(new.parameters(), net.parameters(), strict=True):
         assert torch.equal(own, theirs.half().float())
     euler = MadeFrom(MADE_FROM.backbone, {"choice": "euler"}, 64, 1.4)
-    with pytest.raises(ConfigError, match="representation=.*vector_projection.*this run representation=.*euler"):
+    with pytest.raises(ConfigError, match=r"representation=.*vector_projection.*this run representation=.*euler"):
         begin_with(PoseNet(build_backbone("resnet10t"), Euler), euler, tmp_path / "net.safetensors")
     with pytest.raises(CheckpointError, match="init=nowhere: no such file"):
         begin_with(new, MADE_FROM, "nowhere")

@@ -81,7 +81,8 @@ def _teachers(config: DictConfig) -> tuple[list[str], list[Onlooker]]:
         raise ConfigError("teacher: names nobody.")
     choices = sorted(file.stem for file in Path(CONFIG_DIR, "predictor").glob("*.yaml"))
     roots = [assignment(f"++roots.{key}", path) for key, path in config.roots.items()]
-    named, found = [], []
+    named: list[tuple[str, tuple[str, ...]]] = []
+    found: list[Onlooker] = []
     for one in wanted:
         path = Path(one)
         if one in choices and one not in ("checkpoint", "onnx", "table"):
@@ -138,7 +139,7 @@ def asked(faces: Faces, partial: Path, names: list[str], num_workers: int | None
 
 def _fingerprint(records: Records, names: list[str], mirror: bool) -> str:
     """What answers are answers to: the same text for the same question."""
-    pictures = [f"{image} {size_and_time(str(image))}" for image in records.images]
+    pictures = [f"{image} {size_and_time(str(image))}" for image in np.asarray(records.images)]
     boxes = records.face_box.round(2).tolist()
     digest = hashlib.sha256(json.dumps([pictures, boxes]).encode()).hexdigest()
     return f"{names} {mirror} {digest}"

@@ -91,7 +91,9 @@ def _face(row: Any, place: int, records: Records, teachers: Sequence[str]) -> Fa
 def _histogram(kept: pd.DataFrame, angle: str) -> Panel:
     figure, axes = new_panel()
     values = kept[angle].to_numpy(float)
-    axes.hist(values, bins=np.arange(np.floor(values.min() / 5) * 5, values.max() + 5, 5), color=COLOURS[angle])
+    axes.hist(
+        values, bins=np.arange(np.floor(values.min() / 5) * 5, values.max() + 5, 5).tolist(), color=COLOURS[angle]
+    )
     axes.set_xlabel(f"{angle}, degrees")
     axes.set_ylabel("faces")
     return to_panel(figure, angle.capitalize())
@@ -100,7 +102,7 @@ def _histogram(kept: pd.DataFrame, angle: str) -> Panel:
 def _spread(labels: pd.DataFrame, agreement: Agreement) -> Panel:
     figure, axes = new_panel()
     apart = labels["spread"].dropna().clip(upper=2 * agreement.agree_deg)
-    axes.hist(apart, bins=np.linspace(0, 2 * agreement.agree_deg, 41), color=COLOURS["mean"])
+    axes.hist(apart, bins=np.linspace(0, 2 * agreement.agree_deg, 41).tolist(), color=COLOURS["mean"])
     axes.axvline(agreement.agree_deg, color=COLOURS["muted"], linewidth=1.2)
     axes.set_xlabel("largest difference of two answers, degrees")
     axes.set_ylabel("faces")

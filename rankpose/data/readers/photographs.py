@@ -47,6 +47,7 @@ def read_photographs(
     annotators: Sequence[str] | None = None,
     agree_deg: float = 15.0,
     alone_beyond_deg: float = 60.0,
+    weighted: bool = True,
     max_angle: float | None = 99.0,
     strict: bool = False,
 ) -> Records:
@@ -62,6 +63,7 @@ def read_photographs(
             of all.
         agree_deg: images are left out whose annotators differ by more than this.
         alone_beyond_deg: where the first annotator's |yaw| is larger, it is taken alone.
+        weighted: images count as the table's `weight` says; False: all alike.
         max_angle: leave out images with an angle beyond +- this many degrees; None keeps all.
         strict: raise at the first unusable picture instead of leaving it out.
 
@@ -81,7 +83,7 @@ def read_photographs(
     names = _names(file, rows)
     rejects: dict[int, tuple[str, bool]] = _rejected(rows)
     pose = _labels(file, rows, unit, annotators, agree_deg, alone_beyond_deg, rejects)
-    weight = _numbers(file, rows, ["weight"])[:, 0].astype(np.float32) if "weight" in rows else None
+    weight = _numbers(file, rows, ["weight"])[:, 0].astype(np.float32) if weighted and "weight" in rows else None
     if weight is not None and (weight[np.isfinite(weight)] < 0).any():
         raise DatasetError(f"{file}: {names[int(np.argmax(weight < 0))]}: has a weight below 0.")
     box, landmarks = _where(file, rows)
