@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -16,6 +16,13 @@ from rankpose.pose import (
     rotmat_to_euler,
     turn_pose,
     wrap_angle,
+)
+from rankpose.pose.decoding import (
+    bins_to_angle,
+    frame_axes,
+    matrix_to_rotmat,
+    quaternion_to_rotmat,
+    six_numbers_to_rotmat,
 )
 
 angle = st.floats(-85, 85)
@@ -113,3 +120,44 @@ def test_pose_is_float32_under_autocast(kind):
     with torch.autocast("cpu", torch.bfloat16):
         output = head(torch.randn(4, 16).bfloat16())
     assert output.pose.dtype == torch.float32
+
+
+NUMBERS = {"matrix": (matrix_to_rotmat, 9), "six": (six_numbers_to_rotmat, 6), "quaternion": (quaternion_to_rotmat, 4)}
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from(sorted(NUMBERS)))
+def test_any_numbers_give_a_rotation_that_can_be_learnt_through(seed, kind):
+    decode, count = NUMBERS[kind]
+    numbers = torch.randn(2, 5, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    rotation = decode(numbers.requires_grad_())
+    assert rotation.shape == (2, 5, 3, 3)
+    assert torch.allclose(rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(2, 5, 3, 3), atol=1e-8)
+    assert torch.allclose(torch.det(rotation), torch.ones(2, 5, dtype=torch.float64))
+    rotation.square().cumsum(-1).sum().backward()
+    assert torch.isfinite(numbers.grad).all()
+
+
+@given(poses, st.sampled_from(sorted(NUMBERS)), st.floats(0.1, 10))
+def test_numbers_of_a_rotation_give_it_back_at_any_scale(pose, kind, scale):
+    rotation = euler_to_rotmat(pose)
+    numbers = {
+        "matrix": rotation.flatten(),
+        "six": rotation[:, :2].T.flatten(),
+        "quaternion": torch.from_numpy(Rotation.from_matrix(rotation.numpy()).as_quat()),
+    }[kind]
+    assert torch.allclose(NUMBERS[kind][0](scale * numbers), rotation, atol=1e-6)
+
+
+@given(st.floats(-95, 95))
+def test_bins_that_are_sure_give_the_angle_between_them(angle_deg):
+    """Two neighbours whose shares say how near the angle is to each."""
+    place = (angle_deg + 99) / 3
+    near = 1 - abs(torch.arange(66.0) - place)
+    assert bins_to_angle(near.clamp(min=1e-12).log(), -99, 3).item() == pytest.approx(angle_deg, abs=1e-2)
+
+
+@pytest.mark.parametrize("frame", ["right", ["right", "up"], ["right", "left", "up"], ["x", "up", "away"]])
+def test_a_frame_that_is_none_is_refused(frame):
+    with pytest.raises(ValueError, match=r"frame=.*must be three words"):
+        frame_axes(frame)

@@ -32,15 +32,16 @@ from rankpose.files import CONFIG_DIR
 from rankpose.metrics import angle_error
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import VectorProjection, euler_to_rotmat
+from rankpose.pose.decoding import DIRECTIONS
 from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
 from rankpose.predictors.export import export_onnx
 from rankpose.predictors.outputs import (
-    DIRECTIONS,
     Angle,
     AngleOutput,
     BinOutput,
     Logits,
     MatrixOutput,
+    QuaternionOutput,
     SixNumberOutput,
 )
 from rankpose.task import PoseScoring
@@ -160,6 +161,10 @@ def test_a_rotation_in_any_frame_gives_its_pose(pose, frame, transpose, scale):
         numbers = torch.from_numpy(np.concatenate([scale * first, 0.3 * first + second])).float()[None]
         found = SixNumberOutput("six", transpose, frame).to_pose({"six": numbers})
         assert torch.allclose(found.double(), pose, atol=0.01)
+        x, y, z, w = -scale * Rotation.from_matrix(matrix).as_quat()
+        for order, quaternion in (("xyzw", [x, y, z, w]), ("wxyz", [w, x, y, z])):
+            found = QuaternionOutput("q", transpose, frame, order).to_pose({"q": torch.tensor([quaternion])})
+            assert torch.allclose(found.double(), pose, atol=0.01)
 
 
 @given(pose=ANY_POSE)
@@ -445,7 +450,7 @@ def test_an_output_without_the_images_axis_is_refused(tmp_path):
         ({"crop__margin": 1}, r"crop\.margin: no such key; there are left"),
         ({"crop": {"rule": "hopenet", "k": "wide"}}, r"crop\.k=wide: must be a number"),
         ({"crop": {"rule": "hopenet", "zoom": 0.5}}, r"crop\.zoom=0\.5"),
-        ({"output__kind": "quaternion"}, r"output\.kind=quaternion: must be one of angles"),
+        ({"output__kind": "rotvec"}, r"output\.kind=rotvec: must be one of angles"),
         ({"output__unit": "turns"}, r"output\.unit=turns"),
         ({"output__yaw__sign": 2}, r"output\.yaw\.sign=2: must be 1 or -1"),
         ({"output__yaw__sign": None}, r"output\.yaw\.sign: is missing"),
@@ -458,6 +463,13 @@ def test_an_output_without_the_images_axis_is_refused(tmp_path):
         (
             {"output": {"kind": "matrix", "name": "R", "transpose": "maybe", "frame": ["right", "up", "towards"]}},
             r"output\.transpose=maybe: must be true or false",
+        ),
+        (
+            {
+                "output": {"kind": "quaternion", "name": "q", "transpose": False, "order": "zyx"}
+                | {"frame": ["right", "up", "towards"]}
+            },
+            r"output\.order=zyx: must be xyzw or wxyz",
         ),
     ],
 )

@@ -1,7 +1,8 @@
 """How a network says a pose: the last layer, its range and its initialisation.
 
 A representation takes a backbone's features to a raw output and a raw output to (yaw, pitch, roll) in degrees. To add
-one (a quaternion, six numbers, bins), write one class here and one file in `conf/representation/`.
+one (a quaternion, six numbers, bins: `rankpose.pose.decoding` has their mathematics), write one class here and one file
+in `conf/representation/`.
 """
 
 from typing import NamedTuple

@@ -7,24 +7,20 @@ they are counted in the order in which they lie in memory. To add a kind, write 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-import roma
 import torch
 from torch import Tensor
 
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
-
-DIRECTIONS = {
-    "right": (1.0, 0.0, 0.0),
-    "left": (-1.0, 0.0, 0.0),
-    "up": (0.0, 1.0, 0.0),
-    "down": (0.0, -1.0, 0.0),
-    "towards": (0.0, 0.0, 1.0),
-    "away": (0.0, 0.0, -1.0),
-}
-"""Directions in the project's frame, as one who looks at the image sees them: towards and away from the viewer."""
+from rankpose.pose.decoding import (
+    bins_to_angle,
+    frame_axes,
+    matrix_to_rotmat,
+    quaternion_to_rotmat,
+    six_numbers_to_rotmat,
+)
 
 
 class OutputKind(Protocol):
@@ -116,7 +112,7 @@ class Logits:
 
 @dataclass(frozen=True)
 class BinOutput:
-    """HopeNet's bins: `angle = sum_i softmax(scores)_i (first + width i)` degrees; -99 and 3 in its 66 bins."""
+    """HopeNet's bins, see `bins_to_angle`; -99 and 3 in its 66 bins."""
 
     first: float
     width: float
@@ -142,25 +138,21 @@ class BinOutput:
             raise ConfigError(
                 f"{key}.name={logits.name}: has {scores.shape[1]} number an image, bins need two or more."
             )
-        centres = self.first + self.width * torch.arange(scores.shape[1]).to(scores)
-        # not a matrix product, which autocast would do in half precision
-        return logits.sign * (scores.softmax(dim=1) * centres).sum(dim=1)
+        return logits.sign * bins_to_angle(scores, self.first, self.width)
 
 
 @dataclass(frozen=True)
 class _RotationOutput:
-    """A rotation M, brought into the project's convention as `R = A M A^T`.
-
-    M takes the head's axes to the camera's, both of which lie alike at zero pose. The columns of A are the model's x,
-    y and z axis in the project's frame.
+    """A rotation, brought into the project's convention (`frame_axes`).
 
     Args:
         name: the model's output.
-        transpose: whether the output is M transposed: the camera's axes to the head's.
-        frame: where the model's x, y and z axis point, in words of `DIRECTIONS`: [right, up, towards] is the project's
-            own frame, [right, down, away] that of most cameras and of BIWI.
+        transpose: whether the output is the rotation transposed: the camera's axes to the head's.
+        frame: where the model's x, y and z axis point, as for `frame_axes`.
     """
 
+    count: ClassVar[int]
+    """Numbers an image."""
     name: str
     transpose: bool
     frame: Sequence[str]
@@ -168,12 +160,10 @@ class _RotationOutput:
     def __post_init__(self) -> None:
         if not isinstance(self.transpose, bool):
             raise ConfigError(f"transpose={self.transpose}: must be true or false.")
-        words = [self.frame] if isinstance(self.frame, str) else list(self.frame)
-        # the axes are unit vectors: they are orthogonal exactly where the determinant is 1 or -1
-        if any(word not in DIRECTIONS for word in words) or len(words) != 3 or not abs(torch.det(self._axes())) == 1:
-            raise ConfigError(
-                f"frame={words}: must be three words, for x, y and z: right or left, up or down, towards or away."
-            )
+        try:
+            frame_axes(self.frame)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,9 +171,12 @@ class _RotationOutput:
 
     def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
         # double: near +-90 degrees of yaw the angles of a float32 rotation are only good to 0.02 degrees
-        rotation = self.to_rotmat(outputs[self.name].double().flatten(1))
+        numbers = outputs[self.name].double().flatten(1)
+        if numbers.shape[1] != self.count:
+            raise ConfigError(f"name={self.name}: has {numbers.shape[1]} numbers an image, it takes {self.count}.")
+        rotation = self.to_rotmat(numbers)
         rotation = rotation.mT if self.transpose else rotation
-        axes = self._axes().to(rotation)
+        axes = frame_axes(self.frame).to(rotation)
         return rotmat_to_euler(axes @ rotation @ axes.T).float()
 
     @property
@@ -191,38 +184,44 @@ class _RotationOutput:
         return dict.fromkeys(("unit", *ANGLES), "frame")
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
-        """(N, K) to (N, 3, 3) rotations."""
+        """(N, count) to (N, 3, 3) rotations."""
         raise NotImplementedError
-
-    def _axes(self) -> Tensor:
-        return torch.tensor([DIRECTIONS[word] for word in self.frame], dtype=torch.float64).T
-
-    def _check_count(self, numbers: Tensor, count: int) -> None:
-        if numbers.shape[1] != count:
-            raise ConfigError(f"name={self.name}: has {numbers.shape[1]} numbers an image, it takes {count}.")
 
 
 @dataclass(frozen=True)
 class MatrixOutput(_RotationOutput):
-    """A rotation matrix, row after row; one that is not quite a rotation is taken to the nearest (Procrustes)."""
+    """A rotation matrix, row after row; one that is not quite a rotation is taken to the nearest."""
+
+    count = 9
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
-        self._check_count(numbers, 9)
-        rotation: Tensor = roma.special_procrustes(numbers.view(-1, 3, 3))
-        return rotation
+        return matrix_to_rotmat(numbers)
 
 
 @dataclass(frozen=True)
 class SixNumberOutput(_RotationOutput):
-    """Two columns of a rotation, one after the other, made orthonormal by Gram-Schmidt (Zhou et al., CVPR 2019).
+    """Two columns of a rotation, one after the other; a model whose numbers are two rows gives it transposed."""
 
-    A model whose six numbers are two rows gives the transposed rotation.
-    """
+    count = 6
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
-        self._check_count(numbers, 6)
-        rotation: Tensor = roma.special_gramschmidt(numbers.view(-1, 2, 3).mT)
-        return rotation
+        return six_numbers_to_rotmat(numbers)
+
+
+@dataclass(frozen=True)
+class QuaternionOutput(_RotationOutput):
+    """A quaternion of any length; `order` is xyzw or wxyz, for where its real part w stands."""
+
+    count = 4
+    order: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.order not in ("xyzw", "wxyz"):
+            raise ConfigError(f"order={self.order}: must be xyzw or wxyz.")
+
+    def to_rotmat(self, numbers: Tensor) -> Tensor:
+        return quaternion_to_rotmat(numbers.roll(-1, dims=1) if self.order == "wxyz" else numbers)
 
 
 OUTPUT_KINDS: dict[str, type] = {
@@ -230,5 +229,6 @@ OUTPUT_KINDS: dict[str, type] = {
     "bins": BinOutput,
     "matrix": MatrixOutput,
     "six_numbers": SixNumberOutput,
+    "quaternion": QuaternionOutput,
 }
 """The kinds by the names that a model's description uses."""
