@@ -22,6 +22,7 @@ from rankpose.callbacks.turns import in_any_process, is_turn
 from rankpose.errors import ConfigError, LoaderError
 from rankpose.run.directory import shown
 from rankpose.run.keys import typed
+from rankpose.run.lightning_private import is_between_steps, sigterm_taken, write_row
 from rankpose.run.stopping import SIGNALS, TRY_AGAIN, Stopped, give_back, known_signals, only_once
 
 log = logging.getLogger(__name__)
@@ -70,9 +71,8 @@ class KeepLast(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._listen()
-        if trainer.received_sigterm:
-            # Lightning's own handler got it, which would end the run at the end of the epoch with code 0
-            self.received, trainer._signal_connector.received_sigterm = signal.SIGTERM, False
+        if sigterm_taken(trainer):
+            self.received = signal.SIGTERM
         self._saved_at = time.monotonic()
         if self._batches not in (None, trainer.num_training_batches):
             raise ConfigError(
@@ -92,14 +92,12 @@ class KeepLast(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._at_rest = _is_between_steps(trainer)
+        self._at_rest = is_between_steps(trainer)
         look = is_turn(trainer)
         if (trainer.world_size > 1 and not look) or not self._at_rest:
             return
         if in_any_process(trainer, self.received is not None):
-            # Lightning writes the row of this step after this hook, which does not return
-            trainer._logger_connector.on_batch_end()
-            trainer._logger_connector.update_train_step_metrics()
+            write_row(trainer)  # this hook does not return
             self._save(trainer)
             self._stop(trainer)
         # a step at which curves are written is none to save at: killed in between, the row would be missing for good
@@ -186,20 +184,3 @@ class KeepLast(Checkpoint):
     def _restore(self) -> None:
         give_back(self._replaced, self._receive)
         self._replaced = {}
-
-
-def _is_between_steps(trainer: pl.Trainer) -> bool:
-    """Whether a checkpoint now leaves nothing undone.
-
-    Lightning, going on from one, takes a validation that was due after this batch for done, and gradients that wait for
-    more batches are not part of it.
-    """
-    loop = trainer.fit_loop
-    data = loop._data_fetcher
-    return (
-        not trainer.is_last_batch
-        and not loop._should_accumulate()
-        and data is not None
-        and not loop.epoch_loop._should_check_val_fx(data)
-        and not loop.epoch_loop._is_training_done
-    )

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rankpose.command.help import choices, groups_of, help_page
+from rankpose.command.hydra_private import full_key
 from rankpose.errors import ConfigError, one_line, one_line_errors, say_anything, user_error
 from rankpose.files import CONFIG_DIR
 from rankpose.run.job import Job
@@ -397,7 +398,7 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
         RankPoseError: found by what is built.
         ConfigError: a key that the target does not take, or a value that it refuses.
     """
-    place = config._get_full_key("") if isinstance(config, DictConfig) else ""
+    place = full_key(config) if isinstance(config, DictConfig) else ""
     try:
         content = checked(config) if isinstance(config, DictConfig) else config
         with warnings.catch_warnings():
@@ -414,8 +415,8 @@ def build(config: DictConfig | Mapping[str, Any], **overrides: Any) -> Any:
             raise mistake from error
         cause = error.__cause__
         said = _one_line(error) if cause is None else one_line(cause)
-        full_key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
-        place = ".".join(part for part in (place, full_key and full_key[1]) if part)
+        below = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+        place = ".".join(part for part in (place, below and below[1]) if part)
         raise ConfigError(said if _names(said, place) else f"{place}: {said}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
@@ -496,7 +497,7 @@ def _check_types(config: Any) -> None:
             words = [word for kind in kinds if _is_literal(kind) for word in typing.get_args(kind)]
             if certain and config[key] not in words and not any(_PLAIN[kind](config[key]) for kind in wanted):
                 source = raw[key] if OmegaConf.is_interpolation(config, key) else ""
-                name = source[2:-1] if source else config._get_full_key(key)
+                name = source[2:-1] if source else full_key(config, key)
                 expected = " or ".join([*(_SPOKEN[kind] for kind in wanted), *map(str, words)])
                 raise ConfigError(f"{name}={config[key]}: must be {expected}.")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from rankpose.files import write_whole
+from rankpose.run.lightning_private import CurveWriter, begin, has_begun
 
 
 class CurveLogger(CSVLogger):
@@ -18,19 +18,18 @@ class CurveLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        if self._experiment is None:
+        if not has_begun(self):
             Path(self.root_dir).mkdir(parents=True, exist_ok=True)
-            self._experiment = _Writer(log_dir=self.log_dir)
-        return self._experiment
+            begin(self, _Writer(log_dir=self.log_dir))
+        return super().experiment
 
 
-class _Writer(ExperimentWriter):
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        path = Path(self.metrics_file_path)
+class _Writer(CurveWriter):
+    def rewrite(self, path: Path, columns: list[str]) -> None:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=fieldnames)
+        writer = csv.DictWriter(text, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
         write_whole(path, text.getvalue())

@@ -27,6 +27,7 @@ from rankpose.errors import ConfigError, first_line
 from rankpose.files import write_whole
 from rankpose.run.job import MAIN, Job
 from rankpose.run.keys import Kind, flat, kind_of
+from rankpose.run.lightning_private import has_begun, wandb_arguments
 
 log = logging.getLogger(__name__)
 _LOGIN_TIMEOUT_S = 20
@@ -85,7 +86,7 @@ class RunLogger(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run."""
-        if self._experiment is None and self.mode != "disabled":
+        if not has_begun(self) and self.mode != "disabled":
             self._take_identity()
             try:
                 return super().experiment
@@ -94,12 +95,12 @@ class RunLogger(WandbLogger):
                     raise
                 log.warning("W&B: no connection (%s); this run is logged offline.", first_line(error))
                 wandb.teardown()  # its service would go on holding the run's id
-                self.mode = self._wandb_init["mode"] = "offline"
+                self.mode = wandb_arguments(self)["mode"] = "offline"
         return super().experiment
 
     def named(self, job: Job, seed: int) -> None:
         """Names a run that has no name of the user's by what it was told, before it begins."""
-        init = self._wandb_init
+        init = wandb_arguments(self)
         init["name"] = init.get("name") or job.name(seed)
         init["group"] = init.get("group") or job.group
         # W&B takes tags of up to 64 letters
@@ -135,7 +136,7 @@ class RunLogger(WandbLogger):
 
     def _take_identity(self) -> None:
         path = self.folder / "wandb" / "identity.json"
-        init = self._wandb_init
+        init = wandb_arguments(self)
         if path.is_file():
             # a run that goes on keeps its name, whatever command line it goes on with
             init.update(json.loads(path.read_text(encoding="utf-8")))

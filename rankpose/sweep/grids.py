@@ -7,7 +7,6 @@ that rank, noise for some configurations only. Here each part is a product of it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -17,6 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from rankpose.command.hydra_private import product
 from rankpose.errors import ConfigError
 from rankpose.sweep import hydra_plugin
 
@@ -34,7 +34,7 @@ class GridSweeper(Sweeper):
         max_batch_size: most runs handed to the launcher at once; None hands over all.
 
     Raises:
-        ConfigError: no parts, or no such part.
+        ConfigError: no parts, no such part, or batches of no run.
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class GridSweeper(Sweeper):
         unknown = [part for part in wanted if part not in parts]
         if unknown:
             raise ConfigError(f"hydra.sweeper.only: no part {unknown[0]}; there are {', '.join(parts)}.")
+        if max_batch_size is not None and max_batch_size < 1:
+            raise ConfigError(f"hydra.sweeper.max_batch_size={max_batch_size}: must be at least 1, or null.")
         self.parts = {part: [{**(params or {}), **grid} for grid in parts[part]] for part in wanted}
         self.max_batch_size = max_batch_size
         self.launcher: Launcher | None = None
@@ -65,9 +67,10 @@ class GridSweeper(Sweeper):
         assert self.launcher is not None
         runs = self.runs(self._parsed(arguments))
         returns: list[Sequence[JobReturn]] = []
-        for batch in BasicSweeper.split_overrides_to_chunks(runs, self.max_batch_size):
+        size = self.max_batch_size or max(1, len(runs))
+        for begun in range(0, len(runs), size):
+            batch = runs[begun : begun + size]
             self.validate_batch_is_legal(batch)
-            begun = sum(len(done) for done in returns)
             returns.append(self.launcher.launch(batch, initial_job_idx=begun))
             for one in returns[-1]:
                 _ = one.return_value  # raises what ended the run
@@ -80,8 +83,7 @@ class GridSweeper(Sweeper):
             of_part: list[list[str]] = []
             for grid in grids:
                 own = self._parsed([f"{key}={value}" for key, value in grid.items()])
-                (product,) = BasicSweeper.split_arguments([*own, *overrides], None)
-                of_part += product
+                of_part += product([*own, *overrides])
             runs += [[*run, f"hydra.sweep.subdir={part}/{number}"] for number, run in enumerate(of_part)]
         return runs
 

@@ -17,17 +17,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.experimental.callback import Callback
-from hydra.types import HydraContext, RunMode
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from rankpose.command.configuration import output_dir, told
+from rankpose.command.hydra_private import context, product, sweeps_one_product
 from rankpose.data.pool import usable_cores
 from rankpose.errors import ConfigError, user_error
 from rankpose.files import write_whole
@@ -201,18 +199,16 @@ def _installed(module: str) -> bool:
 def _planned(config: DictConfig) -> int:
     if "n_trials" in config.hydra.sweeper:
         return int(config.hydra.sweeper.n_trials)
-    context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=Callbacks())
-    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=_planned)
-    parser = OverridesParser.create(config_loader=context.config_loader)
+    asked = context()
+    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=asked, task_function=_planned)
+    parser = OverridesParser.create(config_loader=asked.config_loader)
     given = told(config.hydra)
     if isinstance(sweeper, GridSweeper):
         return len(sweeper.runs(parser.parse_overrides(given)))
-    # not by its class, of which there are two: Hydra executes the modules of its own plugins a second time
-    if type(sweeper).__name__ != "BasicSweeper":
+    if not sweeps_one_product(sweeper):
         return 0
     swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = parser.parse_overrides(swept + given)
-    return sum(len(batch) for batch in BasicSweeper.split_arguments(overrides, None))
+    return len(product(parser.parse_overrides(swept + given)))
 
 
 def reported(main: Callable[[], None]) -> Callable[[], None]:
