@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rankpose.command.configuration import build, check_own_keys, entry_point
-from rankpose.errors import one_line_errors
+from rankpose.errors import ConfigError, one_line_errors
 from rankpose.run.directory import shown
 from rankpose.run.keys import typed
 
@@ -20,6 +20,11 @@ def main(config: DictConfig) -> None:
     from rankpose.data.packed.writing import prepare  # only once the command line is understood
 
     check_own_keys(config, "prepare")
+    if "sources" in config.data:
+        raise ConfigError(
+            "data=mixture: pack its sources one by one (data=synthetic, data=photographs, ...) and train with "
+            "data.sources.NAME.packed=FILE."
+        )
     root, max_angle = Path(str(config.data.root)), config.data.max_angle
     reader, crop = build(config.data.reader), build(config.crop)
     named = root.resolve() if root.name in ("", "..") else root  # "." has no name of its own

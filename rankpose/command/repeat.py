@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from rankpose.command.configuration import composed, plain, texts_of
+from rankpose.command.configuration import chosen, composed, plain, stored, texts_of
 from rankpose.errors import ConfigError, DatasetError, one_line
 from rankpose.run import record as run_record
 from rankpose.run.directory import shown
-from rankpose.run.keys import Kind, assignment, at_present, flat, kind_of, literal, under
+from rankpose.run.keys import Kind, assignment, flat, kind_of, literal, under
+from rankpose.run.stored import CHOICES, as_stored
 
 if TYPE_CHECKING:
     from rankpose.data.record import Records
@@ -42,8 +43,16 @@ def with_recorded_overrides(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     run = _run(",".join(named[-1]))
     chosen = {argument.partition("=")[0].lstrip("+") for argument in arguments}
-    kept = [given for given in run_record.read(run)["overrides"] if not under(_key(given), chosen)]
+    kept = [given for given in _arguments(run) if not under(_key(given), chosen)]
     return [*kept, *arguments]
+
+
+def _arguments(run: Path) -> list[str]:
+    """The command line of a run, with the choices that were the default then and are no longer."""
+    own = list(run_record.read(run)["overrides"])
+    today = chosen(composed("train", own, hydra=True).hydra)
+    then = _load(run / "config.yaml").get(CHOICES, {})
+    return [*(assignment(group, choice) for group, choice in then.items() if today.get(group) != choice), *own]
 
 
 def _key(override: str) -> str:
@@ -90,22 +99,23 @@ class Repeated:
             config.pop(KEY, None)
         if self.run is None:
             return
-        recorded = dict(flat(at_present(_load(self.run / "config.yaml"))))
+        recorded = dict(flat(as_stored(_load(self.run / "config.yaml"))))
         # what the run's own arguments give today: the rest of the difference was asked for
-        own = self.record["overrides"]
-        today_config = composed("train", [*own, assignment("run_dir", recorded["run_dir"]), "ckpt_path=null"])
-        today = dict(flat(plain(today_config)))
+        own = _arguments(self.run)
+        place = [assignment("run_dir", recorded["run_dir"]), "ckpt_path=null"]
+        today_config = composed("train", [*own, *place], hydra=True)
+        today = dict(flat(stored(today_config)))
         raw_then, raw_now = (dict(flat(_raw(one))) for one in (today_config, config))
         changed = []
         for key, value in recorded.items():
             untouched = raw_then.get(key, _ABSENT) == raw_now.get(key, _ABSENT)
-            if kind_of(key) == Kind.PLACE or not untouched or today.get(key, _ABSENT) == value:
+            if under(key, [CHOICES]) or kind_of(key) == Kind.PLACE or not untouched or today.get(key, _ABSENT) == value:
                 continue
             if key not in today and under(key, {_key(given) for given in overrides if given not in own}):
                 continue
             OmegaConf.update(config, key, literal(value), force_add=True)
             changed.append(key)
-        new = [key for key in today if key not in recorded and kind_of(key) != Kind.PLACE]
+        new = [key for key in today if key not in recorded and kind_of(key) != Kind.PLACE and not under(key, [CHOICES])]
         if changed:
             log.warning("as in %s, though conf/ or this machine says otherwise: %s", shown(self.run), _some(changed))
         if new:
@@ -123,10 +133,12 @@ class Repeated:
         """
         if self.run is None or run_record.data_digest(parts) == self.record["data"]["digest"]:
             return
-        then, now = (_which_data(content) for content in (_load(self.run / "config.yaml"), plain(config)))
+        recorded = _load(self.run / "config.yaml")
+        present = stored(config) if CHOICES in recorded else plain(config)
+        then, now = (_which_data(content) for content in (recorded, present))
         if then == now:
             raise DatasetError(
-                f"repeat={shown(self.run)}: the data in {config.data.packed or config.data.root} are not those of that "
+                f"repeat={shown(self.run)}: the data in {_where(config.data)} are not those of that "
                 "run: names, poses, boxes or identities differ. Restore them, or train anew without repeat."
             )
         differing = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
@@ -158,8 +170,14 @@ class Repeated:
 _ABSENT = object()
 
 
+def _where(data: DictConfig) -> str:
+    """Where the data of a configuration lie, of one set or of several."""
+    sets = data.get("sources", {"": data}).values()
+    return ", ".join(str(one.packed or one.root) for one in sets)
+
+
 def _which_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    content = flat(at_present(config["data"]), "data.")
+    content = flat(as_stored(config))
     return {key: value for key, value in content if kind_of(key) in _WHICH_DATA}
 
 

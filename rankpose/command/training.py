@@ -23,6 +23,8 @@ from rankpose.command.configuration import (
     quiet_libraries,
     refusals,
     stopped_by,
+    stored,
+    stored_text,
     told,
 )
 from rankpose.command.contradictions import check, check_batches
@@ -30,7 +32,7 @@ from rankpose.command.repeat import Repeated, own_overrides
 from rankpose.command.testing import after_training, leave_reports
 from rankpose.command.trials import about_network
 from rankpose.data.crop_rules import RankPoseCrop
-from rankpose.data.datamodule import PoseDataModule
+from rankpose.data.datamodule import Training
 from rankpose.errors import ConfigError
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Protocol
 from rankpose.evaluation.scores import evaluate
@@ -104,6 +106,8 @@ def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Tra
 
 def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
     """Makes a configuration that of this run: as the run that it repeats was, and with its folder in it."""
+    if isinstance(config.protocols, str):  # a single name, in a file
+        config.protocols = [config.protocols]
     repeated = Repeated(config.repeat)
     repeated.restore(config, overrides)
     check_own_keys(config, "train")
@@ -111,19 +115,19 @@ def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
     return repeated
 
 
-def check_settings(config: DictConfig, task: PoseTask, data: PoseDataModule, checkpoint: str | None) -> None:
+def check_settings(config: DictConfig, task: PoseTask, data: Training, checkpoint: str | None) -> None:
     """Raises `ConfigError` for what contradicts itself, the machine, or the checkpoint that the run goes on from."""
     check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
     check_same_task(checkpoint, task.config)
 
 
-def check_data(config: DictConfig, data: PoseDataModule, repeated: Repeated) -> None:
+def check_data(config: DictConfig, data: Training, repeated: Repeated) -> None:
     """Reads the data, says what there is, and raises where it is too little or not what was to be repeated."""
     data.prepare_data()
     repeated.check_data(config, {part: data.records(part) for part in PARTS})
     check_batches(data.batches_per_epoch(), config.trainer)
     left_out = data.left_out()
-    log.info("training on %s", data.records("train").summary())
+    log.info("training on %s", data.told())
     if left_out["identities"]:
         log.warning(
             "of these, {identities:,} identities with {images:,} images are not visited: they have fewer than "
@@ -132,16 +136,16 @@ def check_data(config: DictConfig, data: PoseDataModule, repeated: Repeated) -> 
     log.info("computing in %s", precision_told(config.trainer))
 
 
-def note(config: DictConfig, run: Run, trainer: pl.Trainer, data: PoseDataModule, repeated: Repeated) -> None:
+def note(config: DictConfig, run: Run, trainer: pl.Trainer, data: Training, repeated: Repeated) -> None:
     """Leaves what it takes to repeat the run, before training begins."""
     if trainer.is_global_zero:
-        write_whole(run.folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        write_whole(run.folder / "config.yaml", stored_text(stored(config)))
         run.record.begin({part: data.records(part) for part in PARTS}, data.left_out(), trainer)
         repeated.warn()
-        log_configuration(trainer.loggers, plain(config), current_job())
+        log_configuration(trainer.loggers, stored(config), current_job())
 
 
-def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data: PoseDataModule) -> None:
+def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data: Training) -> None:
     """Tests the best checkpoint on people never seen: an evaluation under the protocol `held_out`."""
     if not trainer.strategy.broadcast(run.best_checkpoint.exists()):
         log.warning("no validation has chosen a best checkpoint: the last state is kept as the best")
@@ -153,16 +157,15 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
         return
     records, crop = data.records("test"), RankPoseCrop(config.test_scale)
     rows, prediction = task.tested()
-    protocol = Protocol(
-        HELD_OUT, HELD_OUT_TITLE, data.reader, str(config.data.root), data.max_angle, packed=config.data.packed
-    )
+    source = data.tested
+    protocol = Protocol(HELD_OUT, HELD_OUT_TITLE, source.reader, source.root, source.max_angle, packed=source.packed)
     about = about_network("checkpoints/best.ckpt", config.image_size, crop)
     tested = evaluate(prediction, records, protocol, crop, model=OWN_MODEL, about=about, rows=rows)
     page = write_results(
         run.folder,
         [tested],
         title=f"RankPose on {records.dataset}",
-        config_text=OmegaConf.to_yaml(config, resolve=True),
+        config_text=stored_text(stored(config)),
         curves=gather_curves(run.folder),
         flat=scores,
     )
@@ -174,7 +177,7 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
     log.info("report: %s", shown(page))
     known = dict(scores) | ({} if run.best is None else {"val/mae": run.best})
     record = run_record.read(run.folder)
-    log_results(trainer.loggers, tested, known, run.best_checkpoint, plain(config), record)
+    log_results(trainer.loggers, tested, known, run.best_checkpoint, stored(config), record)
 
 
 def train(config: DictConfig) -> float | None:
@@ -184,7 +187,7 @@ def train(config: DictConfig) -> float | None:
     check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
     with begin(config.run_dir, config.ckpt_path, overrides, config.seed, stopped_by(config)) as run:
         repeated = settle(config, overrides, run.folder)
-        if run.has_ended(OmegaConf.to_yaml(config, resolve=True), config.protocols):
+        if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
         pl.seed_everything(config.seed, workers=True, verbose=False)
         data = build(config.data)

@@ -1,7 +1,8 @@
 """From records to batches: crops, and loaders of them. Knows nothing of training, so loader processes stay small.
 
 A batch is a dict of tensors: `image` (N, 3, H, W) uint8, `pose` (N, 3) degrees, `identity` (N,), `index` (N,) rows in
-the set's records. Images of one identity stand together, K at a time.
+the set's records, and in training `weight` (N,) float32 where the set has weights. Images of one identity stand
+together, K at a time.
 """
 
 import math
@@ -68,7 +69,8 @@ class CropDataset(Dataset[Batch]):
                 )
             swapped = self.augment.surroundings(images, np.stack(points), np.random.default_rng(draws[0].image_seed))
             images[...] = swapped
-        return _batch(buffer, follow_pose(records.pose[rows], views), records.identity[rows], rows)
+        weight = None if records.weight is None else records.weight[rows]
+        return _batch(buffer, follow_pose(records.pose[rows], views), records.identity[rows], rows, weight)
 
     def _view(self, draw: Draw) -> View:
         if self.augment is None or self.augment.views is None:
@@ -180,19 +182,21 @@ def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.tensor([], dtype=torch.uint8).set_(storage).view(shape)
 
 
-def _batch(buffer: torch.Tensor, pose: np.ndarray, identity: np.ndarray, rows: np.ndarray) -> Batch:
+def _batch(
+    buffer: torch.Tensor, pose: np.ndarray, identity: np.ndarray, rows: np.ndarray, weight: np.ndarray | None = None
+) -> Batch:
     """A batch of images (N, H, W, 3); of a loader process all in shared memory.
 
     Otherwise a thread of torch's would put it there, and a batch that found no room would be waited for for ever.
     """
     arrays = {"pose": pose, "identity": identity, "index": rows}
+    if weight is not None:
+        arrays["weight"] = weight
     batch = {"image": buffer.permute(0, 3, 1, 2)} | {name: torch.from_numpy(array) for name, array in arrays.items()}
     return batch if get_worker_info() is None else {name: tensor.share_memory_() for name, tensor in batch.items()}
 
 
-def make_loader(
-    dataset: CropDataset | PlainCrops, sampler: Sampler[list[Draw]], num_workers: int | None, processes: int = 1
-) -> Loader:
+def make_loader(dataset: Dataset[Batch], sampler: Sampler[Any], num_workers: int | None, processes: int = 1) -> Loader:
     """A loader of the batches that `sampler` names, with settings that suit the machine.
 
     Args:

@@ -1,4 +1,7 @@
-"""The LightningDataModule: training, validation and test batches of one data set (`rankpose.data.batches`)."""
+"""The LightningDataModules: training, validation and test batches of a data set (`rankpose.data.batches`).
+
+`Training` is what a run asks for; `PoseDataModule` gives it of one set, `rankpose.data.mixture` of several.
+"""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rankpose.data.augment import Augment
 from rankpose.data.batches import Batch, CropDataset, PlainCrops, every_image, make_loader
@@ -18,7 +21,98 @@ from rankpose.data.record import Records, Splits
 from rankpose.errors import ConfigError
 
 
-class PoseDataModule(pl.LightningDataModule):
+class Training(pl.LightningDataModule):
+    """What training asks of its data, whether they are of one set or of several.
+
+    Args:
+        num_workers, eval_batch_size, seed: see `PoseDataModule`.
+    """
+
+    size: int
+    """Side of the network's input, pixels."""
+    test_scale: float
+    """Side of the crop over the face box's in validation and test."""
+    images_per_identity: int
+    """The most images of an identity that stand together in a batch."""
+
+    def __init__(self, num_workers: int | None, eval_batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.num_workers, self.eval_batch_size, self.seed = num_workers, eval_batch_size, seed
+        for name, value, least in (
+            ("data.eval_batch_size", eval_batch_size, 1),
+            ("data.num_workers", num_workers or 0, 0),
+            ("seed", seed, 0),
+        ):
+            _at_least(name, value, least)
+
+    @property
+    def images_per_batch(self) -> int:
+        """Images of a training batch of one process."""
+        raise NotImplementedError
+
+    def records(self, part: str) -> Records:
+        """The records of `train`, `val` or `test`."""
+        raise NotImplementedError
+
+    @property
+    def tested(self) -> "PoseDataModule":
+        """The set that the test part is of."""
+        raise NotImplementedError
+
+    def batches_per_epoch(self) -> int:
+        """Training batches of one process in an epoch."""
+        raise NotImplementedError
+
+    def left_out(self) -> dict[str, int]:
+        """How many identities, with how many images, training does not visit: those with fewer than K."""
+        raise NotImplementedError
+
+    def told(self) -> str:
+        """What is trained on, in a line."""
+        return self.records("train").summary()
+
+    def prepare_data(self) -> None:
+        """Reads the data once on one process, so that the embedded set is made before the others look for it."""
+        self.setup("fit")
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self._evaluation("test")
+
+    def _evaluation(self, part: str) -> DataLoader[Batch]:
+        records = self.records(part)
+        if not len(records):
+            raise ConfigError(f"data.split: leaves no image for {part}; set data.split.{part}_share above 0.")
+        crops = PlainCrops(records, RankPoseCrop(self.test_scale), self.size)
+        return every_image(crops, self.eval_batch_size, self.num_workers, *self._process())
+
+    def _train_loader(self, dataset: Dataset[Batch], order: Sampler[Any]) -> DataLoader[Batch]:
+        processes = self.trainer.num_devices if self.trainer is not None else 1
+        return make_loader(dataset, order, self.num_workers, processes)
+
+    def _process(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _where_to_begin(self) -> tuple[int, int]:
+        """Epoch and batch at which training (re)starts."""
+        if self.trainer is None:
+            return 0, 0
+        loop = self.trainer.fit_loop
+        batches = loop.epoch_loop.batch_progress
+        start = 0 if batches.is_last_batch else batches.current.ready
+        epochs: Any = loop.epoch_progress.current  # declared as a base class, which has no `processed`
+        return epochs.processed, start if loop.restarting else 0
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise ConfigError(f"{name}={value}: must be at least {least}.")
+
+
+class PoseDataModule(Training):
     """Training, validation and test batches of one data set.
 
     Args:
@@ -40,6 +134,7 @@ class PoseDataModule(pl.LightningDataModule):
         seed: decides order, augmentation, the identities of `train_identities` and the noise.
         pairs: which images of an identity stand together, see `IdentitySampler`.
         train_identities: train on this many identities, drawn from those with K images; None takes all.
+        identity: takes who an image shows from its name instead of from the data set, see `Records.identified`.
         label_noise_deg: standard deviation of normal noise that is added to the training labels, once for each image,
             as an annotator errs; validation and test keep theirs.
     """
@@ -64,15 +159,16 @@ class PoseDataModule(pl.LightningDataModule):
         pairs: Pairs = "any",
         train_identities: int | None = None,
         label_noise_deg: float = 0.0,
+        identity: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(num_workers, eval_batch_size, seed)
         self.reader = functools.partial(reader, root=root, max_angle=max_angle, strict=strict)
         self.split, self.packed, self.max_angle = split, packed, max_angle
-        self.size, self.augment, self.seed = size, augment, seed
+        self.size, self.augment = size, augment
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
-        self.draws_per_identity, self.test_scale, self.eval_batch_size = draws_per_identity, test_scale, eval_batch_size
-        self.num_workers, self.pairs = num_workers, pairs
+        self.draws_per_identity, self.test_scale, self.pairs = draws_per_identity, test_scale, pairs
         self.train_identities, self.label_noise_deg = train_identities, label_noise_deg
+        self.identity = identity
         self.splits: Splits | None = None
         for name, value, least in (
             ("image_size", size, 1),
@@ -80,24 +176,21 @@ class PoseDataModule(pl.LightningDataModule):
             ("data.identities_per_batch", identities_per_batch, 1),
             ("data.images_per_identity", images_per_identity, 1),
             ("data.draws_per_identity", draws_per_identity, 1),
-            ("data.eval_batch_size", eval_batch_size, 1),
-            ("data.num_workers", num_workers or 0, 0),
-            ("seed", seed, 0),
         ):
-            if value < least:
-                raise ConfigError(f"{name}={value}: must be at least {least}.")
-
-    def prepare_data(self) -> None:
-        """Reads the data once on one process, so that the embedded set is made before the others look for it."""
-        self.setup("fit")
+            _at_least(name, value, least)
 
     def setup(self, stage: str) -> None:
         if self.splits is not None:
             return
         if self.split is None:
             raise ConfigError("this data set is for testing only: take it as a protocol, and train on another (data=).")
-        splits = self.split(self.reader() if self.packed is None else self._open_packed(self.packed))
+        splits = self.split(self.read())
         self.splits = replace(splits, train=self._noisy(self._fewer(splits.train)))
+
+    def read(self) -> Records:
+        """All records of the set, of no part yet."""
+        records = self.reader() if self.packed is None else self._open_packed(self.packed)
+        return records if self.identity is None else records.identified(self.identity)
 
     def _fewer(self, records: Records) -> Records:
         """Training's identities, or a draw of them."""
@@ -129,64 +222,49 @@ class PoseDataModule(pl.LightningDataModule):
         store.check_reach("data.packed", path, extent, turn, "change augment or test_scale")
         return store.read_packed(path, self.reader, self.max_angle)
 
+    @property
+    def tested(self) -> "PoseDataModule":
+        return self
+
     def records(self, part: str) -> Records:
-        """The records of `train`, `val` or `test`."""
         self.setup(part)
         return getattr(self.splits, part)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        dataset = CropDataset(self.records("train"), self.size, self.test_scale, self.augment)
-        processes = self.trainer.num_devices if self.trainer is not None else 1
-        return make_loader(dataset, self._training_order(*self._where_to_begin()), self.num_workers, processes)
+    def crops(self, records: Records) -> CropDataset:
+        """Training's crops of records."""
+        return CropDataset(records, self.size, self.test_scale, self.augment)
 
-    @property
-    def images_per_batch(self) -> int:
-        """Images of a training batch of one process."""
-        return self.identities_per_batch * self.images_per_identity
-
-    def batches_per_epoch(self) -> int:
-        """Training batches of one process in an epoch."""
-        return len(self._training_order())
-
-    def left_out(self) -> dict[str, int]:
-        """How many identities, with how many images, training does not visit: those with fewer than K."""
-        return self._training_order().left_out
-
-    def _training_order(self, epoch: int = 0, start_batch: int = 0) -> IdentitySampler:
+    def order(
+        self, identities: int, seed: int, rank: int, world_size: int, epoch: int = 0, start_batch: int = 0
+    ) -> IdentitySampler:
+        """Training's batches of so many identities; see `IdentitySampler`."""
         train = self.records("train")
         return IdentitySampler(
             train.identity,
             train.pose,
-            self.identities_per_batch,
+            identities,
             self.images_per_identity,
             self.draws_per_identity,
-            self.seed,
-            *self._process(),
+            seed,
+            rank,
+            world_size,
             epoch=epoch,
             start_batch=start_batch,
             pairs=self.pairs,
         )
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self._evaluation("val")
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._train_loader(self.crops(self.records("train")), self._training_order(*self._where_to_begin()))
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._evaluation("test")
+    @property
+    def images_per_batch(self) -> int:
+        return self.identities_per_batch * self.images_per_identity
 
-    def _evaluation(self, part: str) -> DataLoader[Batch]:
-        crops = PlainCrops(self.records(part), RankPoseCrop(self.test_scale), self.size)
-        return every_image(crops, self.eval_batch_size, self.num_workers, *self._process())
+    def batches_per_epoch(self) -> int:
+        return len(self._training_order())
 
-    def _process(self) -> tuple[int, int]:
-        """Rank and number of processes."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+    def left_out(self) -> dict[str, int]:
+        return self._training_order().left_out
 
-    def _where_to_begin(self) -> tuple[int, int]:
-        """Epoch and batch at which training (re)starts."""
-        if self.trainer is None:
-            return 0, 0
-        loop = self.trainer.fit_loop
-        batches = loop.epoch_loop.batch_progress
-        start = 0 if batches.is_last_batch else batches.current.ready
-        epochs: Any = loop.epoch_progress.current  # declared as a base class, which has no `processed`
-        return epochs.processed, start if loop.restarting else 0
+    def _training_order(self, epoch: int = 0, start_batch: int = 0) -> IdentitySampler:
+        return self.order(self.identities_per_batch, self.seed, *self._process(), epoch, start_batch)

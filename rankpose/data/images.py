@@ -3,9 +3,12 @@
 Labels were made on pixels as they are stored, so an orientation that EXIF asks for is not followed.
 """
 
+import functools
 import io
 import os
+import re
 import stat
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -26,11 +29,22 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16")
 """As Pillow names them: colours that OpenCV converts to 8-bit RGB; not so CMYK, Lab or floating point."""
 
 
+_ZIPPED = re.compile(r"(.*\.zip)#(.+)$", re.IGNORECASE)
+
+
+def inside(root: Path, name: str) -> str:
+    """Where a picture of a folder or of a zip file is, for `read_file`: a path, or `FILE.zip#NAME`."""
+    return os.path.join(root, name) if root.is_dir() else f"{root}#{name}"
+
+
 def read_file(path: str, what: str) -> bytes:
     """The bytes of a file; raises `BadFile`, whose reason calls it `what`, where it cannot be read.
 
-    Only a regular file is opened: opening a pipe would wait for ever.
+    Only a regular file is opened: opening a pipe would wait for ever. `FILE.zip#NAME` is a file in a zip file.
     """
+    zipped = _ZIPPED.match(path)
+    if zipped is not None:
+        return _read_zipped(zipped[1], zipped[2], what)
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise BadFile(f"with no {what} (there is something else of its name)", path)
@@ -41,10 +55,31 @@ def read_file(path: str, what: str) -> bytes:
         raise BadFile(f"with no {what} that can be read ({error.strerror})", path) from None
 
 
+def _read_zipped(archive: str, name: str, what: str) -> bytes:
+    try:
+        return _opened(archive, os.getpid()).read(name)
+    except KeyError:
+        raise BadFile(f"with no {what}", f"{archive}#{name}") from None
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # encrypted, packed in another way
+        raise BadFile(f"with no {what} that can be read ({error})", f"{archive}#{name}") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(archive: str, process: int) -> zipfile.ZipFile:
+    """A zip file, opened once a process: one that is shared after a fork would move the place where others read."""
+    return zipfile.ZipFile(archive)
+
+
 def size_and_time(path: str | os.PathLike[str]) -> str:
     """What tells whether a file has changed: its size and time of change, "gone" where there is none."""
+    zipped = _ZIPPED.match(os.fspath(path))
     try:
-        status = os.stat(path)
+        status = os.stat(path if zipped is None else zipped[1])
     except OSError:
         return "gone"
     return f"{status.st_size}/{status.st_mtime_ns}"

@@ -5,6 +5,8 @@ Where a set has an index or is packed, the larger columns stay in the file and a
 """
 
 import os
+import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from rankpose.data.columns import MappedColumn, Prefixed, as_numpy, fixed_lists
-from rankpose.errors import DatasetError, DatasetNotFoundError
+from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
 
 Texts = np.ndarray | MappedColumn | Prefixed
 """A column of texts."""
@@ -67,6 +69,8 @@ class Records:
     """(I,) unicode."""
     rejects: tuple[Reject, ...] = field(default=())
     """Files that were left out."""
+    weight: np.ndarray | None = None
+    """(N,) float32: how much each image counts in a loss; None is 1 each."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,7 +97,30 @@ class Records:
             landmarks=None if self.landmarks is None else self.landmarks[rows],
             identity=identity.astype(np.int64),
             identity_names=self.identity_names[codes],
+            weight=None if self.weight is None else self.weight[rows],
         )
+
+    def identified(self, pattern: str) -> "Records":
+        """The same images with identities taken from their names.
+
+        Args:
+            pattern: a regular expression that is found in a name without its extension, from its beginning; its first
+                group, else all that it finds, is the identity. `(.+)_\\d+` takes `Ann_1.jpg` and `Ann_2.jpg` for Ann's.
+
+        Raises:
+            ConfigError: no regular expression, or a name that does not fit it.
+        """
+        try:
+            wanted = re.compile(pattern)
+        except re.error as error:
+            raise ConfigError(f"data.identity={pattern}: is no regular expression ({error}).") from None
+        found = [wanted.match(os.path.splitext(str(self.names[i]))[0]) for i in range(len(self))]
+        if None in found:
+            name = self.names[found.index(None)]
+            raise ConfigError(f"data.identity={pattern}: does not fit {name}, so that nobody knows who it shows.")
+        who = [match[1] if match.re.groups else match[0] for match in found if match is not None]
+        identity, identity_names = numbered(pa.array(who, pa.string()))
+        return replace(self, identity=identity, identity_names=identity_names)
 
     def summary(self, of: int | None = None) -> str:
         """One line: what the set holds, where it is a part out of how many images, and what was left out."""
@@ -281,6 +308,41 @@ def numbered(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return place[coded.indices.to_numpy()], different[order]
+
+
+def split_by_share(
+    records: Records, persons: np.ndarray, what: str, val_share: float, test_share: float, may_lack: bool = False
+) -> Splits:
+    """A set in three parts, always the same ones: a checksum of each person's name decides.
+
+    Args:
+        records: the whole set.
+        persons: (I,) what each identity belongs to: identities with the same one fall into the same part.
+        what: what these are, in the plural.
+        val_share: share of them kept to pick the checkpoint by.
+        test_share: share of them kept to test on people never seen.
+        may_lack: a share may be 0, and its part empty.
+
+    Raises:
+        DatasetError: fewer than three.
+    """
+    for name, share in (("val_share", val_share), ("test_share", test_share)):
+        if not ((share == 0 and may_lack) or 0 < share < 1) or val_share + test_share >= 1:
+            raise ConfigError(
+                f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
+            )
+    drawn = sorted(set(persons.tolist()), key=lambda name: (zlib.crc32(name.encode()), name))
+    if len(drawn) < 3:
+        raise DatasetError(
+            f"{records.dataset}: holds images of {len(drawn)} {what}; training, validation and test need one "
+            "each at least."
+        )
+    val, test = (max(1, round(share * len(drawn))) if share else 0 for share in (val_share, test_share))
+    part = np.zeros(len(persons), dtype=np.int64)
+    part[np.isin(persons, drawn[:val])] = 1
+    part[np.isin(persons, drawn[val : val + test])] = 2
+    rows = part[records.identity]
+    return Splits(*(records.select(np.flatnonzero(rows == k)) for k in (0, 1, 2)))
 
 
 def one_chunk(table: pa.Table, column: str) -> pa.Array:

@@ -22,7 +22,8 @@ from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
 from rankpose.run.directory import shown
-from rankpose.run.keys import Kind, flat, kind_of, typed, without_copies
+from rankpose.run.keys import Kind, kind_of, typed, without_copies
+from rankpose.run.stored import CHOICES, as_stored, completed
 
 NO_FOLDER = "a number that the sweep left out: it came to nothing before training began"
 
@@ -41,7 +42,7 @@ class Run:
 
     folder: Path
     config: Mapping[str, Value]
-    """Flat: `loss.weight` to 1.0; a `_target_` stands under its group's name, `loss` to `rank_mse`."""
+    """Flat: `loss.weight` to 1.0; a choice stands under its group's name, `loss` to `rank_mse`."""
     tests: Mapping[str, Evaluation]
     """By protocol, `HELD_OUT` first; predictions in the order of image names, without intervals."""
     remarks: tuple[str, ...] = ()
@@ -131,17 +132,25 @@ def check_comparable(runs: Sequence[Run]) -> None:
 def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
     """The keys that tell configurations apart, seeds and places aside, in the configuration's order.
 
-    A key that only some have counts where its values differ among these: that `loss.margin` comes with a ranking loss
-    is said by `loss` already.
+    A key counts where it differs among those with the same choice for its group: that `loss.margin` comes with a
+    ranking loss is said by `loss` already, and `backbone.options` by `backbone.name`.
     """
     keys = dict.fromkeys(key for config in configs for key in config if kind_of(key) not in _NOT_WHAT)
     differing = []
     for key in keys:
-        values = [config[key] for config in configs if key in config]
-        unexplained = len(values) < len(configs) and not any(_group_differs(key, configs))
-        if unexplained or any(value != values[0] for value in values):
+        alike: dict[str, set[str]] = {}
+        for config in configs:
+            alike.setdefault(repr(_chosen_around(key, config)), set()).add(repr(config.get(key, "")))
+        if any(len(values) > 1 for values in alike.values()):
             differing.append(key)
     return differing
+
+
+def _chosen_around(key: str, config: Mapping[str, Value]) -> list[Value]:
+    """What the groups around a key are."""
+    parts = key.split(".")
+    groups = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    return [config.get(one) for group in groups for one in (group, f"{group}.name") if one != key]
 
 
 def cells_of(runs: Sequence[Run], keys: Sequence[str]) -> list[RunCell]:
@@ -235,21 +244,19 @@ def _config(folder: Path) -> dict[str, Value]:
     if not isinstance(content, dict) or not isinstance(content.get("seed"), int):
         raise DatasetError("config.yaml is not that of a run: it has no seed")
     own = str(content.get("run_dir"))
-    return {key: _without_place(value, own) for key, value in _what(without_copies(dict(flat(content))))}
+    leaves = without_copies(completed(as_stored(content)))
+    # a group whose choice says all is empty
+    leaves = {key: value for key, value in leaves.items() if value != {} and not key.endswith("_partial_")}
+    said = {_said_of(key): _without_place(value, own) for key, value in leaves.items()}
+    groups = list(dict.fromkeys([*content, *(key.partition(".")[0] for key in said)]))
+    # a choice stands before what its group says
+    return dict(sorted(said.items(), key=lambda one: groups.index(one[0].partition(".")[0])))
 
 
-def _what(config: Mapping[str, Value]) -> Iterable[tuple[str, Value]]:
-    for key, value in config.items():
-        group, _, name = key.rpartition(".")
-        if name == "_target_" and group:
-            yield group, _spoken(str(value))
-        elif name != "_partial_":
-            yield key, value
-
-
-def _spoken(target: str) -> str:
-    """`rankpose.losses.RankMSE` as the file in `conf/` is called: `rank_mse`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
+def _said_of(key: str) -> str:
+    """A choice stands under its group's name; that of the data is about the reader, as values of `data` say more."""
+    group = key.removeprefix(f"{CHOICES}.")
+    return key if group == key or kind_of(key) in _NOT_WHAT else "data.reader" if group == "data" else group
 
 
 def _without_place(value: Value, run_dir: str) -> Value:
@@ -325,15 +332,6 @@ def _difference_of_tests(one: Evaluation, other: Evaluation) -> str | None:
             return f"the {what} of {a.index[~same.all(axis=1)][0]} differs"
     person = a["identity"].astype(str) != b["identity"].astype(str)
     return f"the identity of {a.index[person][0]} differs" if person.any() else None
-
-
-def _group_differs(key: str, configs: Sequence[Mapping[str, Value]]) -> Iterable[bool]:
-    """For each group around a key, whether configurations choose different things for it."""
-    parts = key.split(".")
-    for depth in range(1, len(parts)):
-        group = ".".join(parts[:depth])
-        for chosen in (group, f"{group}.name"):
-            yield len({repr(config[chosen]) for config in configs if chosen in config}) > 1
 
 
 def _said(config: Mapping[str, Value], key: str) -> str:

@@ -1,27 +1,26 @@
 """From pixels to poses: normalisation, a timm backbone, a representation."""
 
 import difflib
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
-from urllib.request import getproxies
 
 import timm
 import torch
-from huggingface_hub import constants
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from rankpose.errors import CheckpointError, ConfigError, first_line
+from rankpose.errors import ConfigError
+from rankpose.models.weights import PACKAGES, from_file, from_package, load_backbone, no_endless_tries, not_from_hub
 from rankpose.pose import PoseOutput, Representation
+
+log = logging.getLogger(__name__)
 
 
 def build_backbone(
     name: str,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     weights: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
@@ -29,100 +28,41 @@ def build_backbone(
 
     Args:
         name: any name of `timm.list_models()`.
-        pretrained: take the ImageNet weights of that name from the hub (needs a network or a filled cache).
+        pretrained: take the ImageNet weights of that name from the hub (True or `hub`: needs a network or a filled
+            cache) or from an installed package (`pip`, see `rankpose.models.weights.PACKAGES`).
         weights: take them from this file instead (`.safetensors`, `.bin`, `.pth`, `.ckpt`: a state dict of the same
             timm model, with or without classifier, or of a network that holds it, such as a checkpoint of ours).
         options: further arguments of the timm model.
 
     Raises:
-        ConfigError: no such model, options that it does not take, or weights that cannot be downloaded.
+        ConfigError: no such model, options that it does not take, or weights that cannot be had.
         CheckpointError: a weight file that is missing, unreadable or of another model.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise ConfigError(f"backbone.name={name}: timm has no such model.{hint} timm.list_models() lists them all.")
-    hub = pretrained and weights is None
+    if pretrained not in (True, False, None, "hub", "pip"):
+        raise ConfigError(f"backbone.pretrained={pretrained}: must be false, true (or hub) or pip.")
+    hub = pretrained in (True, "hub") and weights is None
     try:
-        with _no_endless_tries() if hub else nullcontext():
+        with no_endless_tries() if hub else nullcontext():
             backbone = timm.create_model(name, pretrained=hub, num_classes=0, **dict(options or {}))
     except TypeError as error:
         raise ConfigError(f"backbone.options={dict(options or {})}: {name} does not take them ({error}).") from error
     except Exception as error:
         if not hub:
             raise
-        reason = first_line(error).split(". ")[0]
-        raise ConfigError(
-            f"backbone.pretrained=true: the weights of {name} could not be had from the hub ({reason}). Either connect "
-            "this machine, or download them elsewhere and set backbone.weights=FILE; backbone.pretrained=false starts "
-            "from random weights."
-        ) from error
+        raise not_from_hub(name, error) from error
     if weights is not None:
-        _load_weights(backbone, name, Path(weights))
+        load_backbone(backbone, name, from_file(Path(weights)), Path(weights))
+        log.info("backbone %s: weights of %s", name, weights)
+    elif pretrained == "pip":
+        load_backbone(backbone, name, from_package(name, options))
+        log.info("backbone %s: ImageNet weights of the package %s", name, PACKAGES[name].replace("_", "-"))
+    elif hub:
+        log.info("backbone %s: ImageNet weights from the hub", name)
     return backbone
-
-
-@contextmanager
-def _no_endless_tries() -> Iterator[None]:
-    """Has the hub's client look into its cache only where the hub cannot be reached, instead of a minute of retries."""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not _hub_in_reach()
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _hub_in_reach() -> bool:
-    address = urlparse(constants.ENDPOINT)
-    if getproxies().get(address.scheme):
-        return True  # only the proxy knows
-    try:
-        with socket.create_connection((address.hostname or "", address.port or 443), timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def _load_weights(backbone: nn.Module, name: str, file: Path) -> None:
-    if not file.is_file():
-        raise CheckpointError(f"backbone.weights={file}: no such file.")
-    try:
-        state = load_state_dict(str(file), use_ema=False, weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"backbone.weights={file}: cannot be read as a state dict ({error}).") from error
-    own = backbone.state_dict()
-    first = next(iter(own))
-    # in the file of a whole network, such as a checkpoint of ours, all names stand below another
-    below = sorted({"", *(key.removesuffix(first) for key in state if key.endswith(f".{first}"))}, key=len)
-    fitting = max(
-        (
-            {
-                key: state[prefix + key]
-                for key in own
-                if getattr(state.get(prefix + key), "shape", None) == own[key].shape
-            }
-            for prefix in below
-        ),
-        key=len,
-    )
-    missing = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
-    if missing:
-        made_of = _made_of(file)
-        raise CheckpointError(
-            f"backbone.weights={file}: is {f'a checkpoint of {made_of}, ' if made_of else ''}not of {name}: "
-            f"{len(missing)} of {len(own)} tensors are missing or of another shape, the first {missing[0]}."
-        )
-    backbone.load_state_dict(fitting, strict=False)
-
-
-def _made_of(file: Path) -> str | None:
-    """The backbone of a checkpoint that `rankpose.train` wrote; None for another file."""
-    try:
-        backbone = torch.load(file, map_location="cpu", weights_only=True)["rankpose"]["backbone"]
-    except Exception:  # torch answers a file of another kind with whatever its readers meet
-        return None
-    return f"{backbone['name']} with options {backbone['options']}" if backbone.get("options") else backbone["name"]
 
 
 class PoseNet(nn.Module):

@@ -1,6 +1,15 @@
 """The mathematics of head pose: conventions, rotations and representations. Imports torch and roma only."""
 
-from rankpose.pose.conventions import ANGLES, euler_to_rotmat, flip_pose, rotmat_to_euler, turn_pose, wrap_angle
+from rankpose.pose.conventions import (
+    ANGLES,
+    euler_to_rotmat,
+    flip_pose,
+    mean_rotation,
+    rotmat_to_euler,
+    spread,
+    turn_pose,
+    wrap_angle,
+)
 from rankpose.pose.representations import Euler, PoseOutput, Representation, VectorAngle, VectorProjection
 
 __all__ = [
@@ -12,7 +21,9 @@ __all__ = [
     "VectorProjection",
     "euler_to_rotmat",
     "flip_pose",
+    "mean_rotation",
     "rotmat_to_euler",
+    "spread",
     "turn_pose",
     "wrap_angle",
 ]

@@ -70,3 +70,19 @@ def turn_pose(pose_deg: Tensor, turn_deg: Tensor | float) -> Tensor:
 def wrap_angle(angle_deg: Tensor) -> Tensor:
     """The same angle in [-180, 180) degrees, any shape."""
     return torch.remainder(angle_deg + 180.0, 360.0) - 180.0
+
+
+def mean_rotation(rotations: Tensor) -> Tensor:
+    """The rotation nearest to several (least squares over the matrices): (T, ..., 3, 3) to (..., 3, 3)."""
+    nearest: Tensor = roma.special_procrustes(rotations.mean(dim=0))
+    return nearest
+
+
+def spread(rotations: Tensor) -> Tensor:
+    """How far apart those two of several rotations are that differ most: (T, ..., 3, 3) to (...,) degrees."""
+    apart = torch.zeros(rotations.shape[1:-2], dtype=rotations.dtype, device=rotations.device)
+    for i in range(len(rotations)):
+        for j in range(i):
+            angle = roma.rotmat_geodesic_distance(rotations[i], rotations[j])
+            apart = torch.maximum(apart, torch.rad2deg(angle))
+    return apart

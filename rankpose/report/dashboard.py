@@ -180,7 +180,7 @@ def _ablation() -> list[Any]:
     reports, _ = _packages()
     error, order = (reports.SummaryMetric(key) for key in ("test/mae", "test/pair_order"))
     weight, variant = reports.Config("loss.weight"), reports.Config("variant")
-    columns = ["representation._target_", "loss._target_", "loss.weight", "data.images_per_identity", "seed"]
+    columns = ["choices.representation", "choices.loss", "loss.weight", "data.images_per_identity", "seed"]
     return [
         reports.ScatterPlot(title="Error against ranking weight", x=weight, y=error, log_x=True),
         reports.ScatterPlot(title="Pair order against ranking weight", x=weight, y=order, log_x=True),

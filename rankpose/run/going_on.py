@@ -9,7 +9,8 @@ import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import ConfigError
 from rankpose.run.directory import STARTERS, first_process, shown
-from rankpose.run.keys import Kind, at_present, flat, kind_of, without_copies
+from rankpose.run.keys import Kind, kind_of, under, without_copies
+from rankpose.run.stored import CHOICES, as_stored, completed
 
 _FREE = (Kind.PLACE, Kind.DISPLAY)
 """Kinds of keys that a resumed run may have otherwise without a word: they change nothing of what is trained."""
@@ -58,7 +59,10 @@ def _changes(run: Path, config_text: str) -> list[str]:
     if not path.is_file():
         return []
     texts = (path.read_text(encoding="utf-8"), config_text)
-    before, now = (without_copies(dict(flat(at_present(yaml.safe_load(text) or {})))) for text in texts)
+    stored, *_ = contents = [yaml.safe_load(text) or {} for text in texts]
+    before, now = (without_copies(completed(as_stored(content))) for content in contents)
+    if CHOICES not in stored:  # what an earlier version did not say is no change
+        before |= {key: value for key, value in now.items() if under(key, [CHOICES]) and key != "choices.schedule"}
     changes = []
     for key in dict.fromkeys([*before, *now]):
         kind = kind_of(key)
@@ -66,7 +70,7 @@ def _changes(run: Path, config_text: str) -> list[str]:
             continue
         change = f"{key}={now.get(key)} (was {before.get(key)})"
         # all other schedules are laid out over the length of the run
-        if kind in _FIXED or (kind == Kind.LENGTH and not str(before.get("schedule._target_")).endswith(".constant")):
+        if kind in _FIXED or (kind == Kind.LENGTH and before.get("choices.schedule") != "constant"):
             raise ConfigError(
                 f"{shown(run)} cannot go on with {change}: its checkpoint holds the optimizer, the schedule and the "
                 "place in the order of batches. Repeat the overrides of its first start, or start a new run."

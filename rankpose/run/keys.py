@@ -9,11 +9,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from rankpose.files import CONFIG_DIR
 
 
 class Kind(Enum):
@@ -32,6 +29,8 @@ class Kind(Enum):
     LENGTH = "how long it trains"
 
 
+LEARNT = ("augment", "backbone", "representation", "loss", "optimizer", "schedule")
+"""The groups that say what is learnt, and how."""
 KINDS: Mapping[str, Kind] = {
     key: kind
     for kind, keys in {
@@ -44,21 +43,28 @@ KINDS: Mapping[str, Kind] = {
             *(f"callbacks.{name}" for name in ("learning_rate", "speed", "pictures", "progress", "last", "finite")),
             *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.enable_model_summary"),
             "trainer.plugins",
+            # what these choose stands beside them, value by value
+            *(f"choices.{group}" for group in ("experiment", "hparams_search", "logger", "callbacks", "trainer")),
         ),
         Kind.MACHINE: (
-            *("data.root", "data.packed", "roots", "compile", "channels_last"),
+            *("choices.roots", "data.root", "data.packed", "roots", "compile", "channels_last"),
             *(f"trainer.{name}" for name in ("accelerator", "strategy", "deterministic", "benchmark")),
         ),
         Kind.SEED: ("seed", "data.seed", "callbacks.seed_batches.seed"),
-        Kind.DATA: ("data._target_", "data.reader", "data.split", "data.max_angle"),
+        Kind.DATA: (
+            "choices.data",
+            *(f"data.{name}" for name in ("reader", "split", "max_angle", "identity", "val", "test")),
+        ),
         Kind.SAMPLE: ("data.train_identities", "data.label_noise_deg"),
         Kind.METHOD: (
-            *("augment", "backbone", "representation", "loss", "optimizer", "schedule"),
+            *LEARNT,
+            *(f"choices.{group}" for group in LEARNT),
             *("image_size", "test_scale", "weight_decay", "lr_scaling", "lr_reference_batch", "ema"),
             *(
                 f"data.{name}"
                 for name in ("identities_per_batch", "images_per_identity", "draws_per_identity", "pairs")
             ),
+            *(f"data.{name}" for name in ("sources", "shares", "weights", "augments", "epoch", "images_per_batch")),
             *("data.augment", "data.size", "data.test_scale", "callbacks.seed_batches"),
             *("trainer._target_", "trainer.devices", "trainer.num_nodes", "trainer.accumulate_grad_batches"),
             *("trainer.limit_train_batches", "trainer.use_distributed_sampler"),
@@ -72,6 +78,9 @@ KINDS: Mapping[str, Kind] = {
     for key in keys
 }
 """A key stands for all below it that are not named themselves."""
+
+_SOURCE = re.compile(r"^data\.sources\.[^.]+\.")
+"""A source of a mixture has the keys of a data set."""
 
 COPIES = {"data.augment": "augment", "data.size": "image_size", "data.test_scale": "test_scale"}
 """Keys that repeat another unless they are set by hand."""
@@ -89,32 +98,6 @@ def flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def at_present(content: Any) -> Any:
-    """A plain configuration that an earlier version may have stored, with our classes where they are now.
-
-    They are known by their names: modules move.
-    """
-    if isinstance(content, Mapping):
-        present = {key: at_present(value) for key, value in content.items()}
-        if _is_ours(present.get("_target_")):
-            name = present["_target_"].rpartition(".")[2]
-            present["_target_"] = _our_targets().get(name, present["_target_"])
-        return present
-    return [at_present(value) for value in content] if isinstance(content, list) else content
-
-
-@lru_cache
-def _our_targets() -> dict[str, str]:
-    """Full names by the last part, of all that the configuration can choose."""
-    texts = (path.read_text(encoding="utf-8") for path in Path(CONFIG_DIR).rglob("*.yaml"))
-    found = (target for text in texts for target in re.findall(r"^\s*(?:- )?_target_: (\S+)$", text, re.MULTILINE))
-    return {target.rpartition(".")[2]: target for target in found if _is_ours(target)}
-
-
-def _is_ours(target: Any) -> bool:
-    return str(target).startswith(("rankpose.", "hydra_plugins.rankpose."))
-
-
 def under(key: str, groups: Iterable[str]) -> bool:
     """Whether a key is one of some, or below one of them."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)
@@ -122,6 +105,7 @@ def under(key: str, groups: Iterable[str]) -> bool:
 
 def classified(key: str) -> Kind | None:
     """What `KINDS` says of a key, by the longest name that it is, or is below; None where it says nothing."""
+    key = _SOURCE.sub("data.", key)
     while key and key not in KINDS:
         key = key.rpartition(".")[0]
     return KINDS.get(key)
@@ -136,8 +120,9 @@ def without_copies(content: Mapping[str, Any]) -> dict[str, Any]:
     """A flat configuration without what only repeats another key of it."""
     kept = {}
     for key, value in content.items():
-        copy = next((copy for copy in COPIES if under(key, [copy])), None)
-        if copy is None or content.get(COPIES[copy] + key.removeprefix(copy), _ABSENT) != value:
+        own = _SOURCE.sub("data.", key)
+        copy = next((copy for copy in COPIES if under(own, [copy])), None)
+        if copy is None or content.get(COPIES[copy] + own.removeprefix(copy), _ABSENT) != value:
             kept[key] = value
     return kept
 

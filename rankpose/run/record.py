@@ -151,7 +151,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def data_digest(parts: Mapping[str, "Records"]) -> str:
-    """A checksum over name, pose, face box and identity of every image, in order, part by part.
+    """A checksum over name, pose, face box, identity and weight of every image, in order, part by part.
 
     The same data give the same digest wherever their folder lies. Pixels do not enter: to read them takes minutes.
     """
@@ -162,7 +162,8 @@ def data_digest(parts: Mapping[str, "Records"]) -> str:
         names, people = ("\n".join(np.asarray(texts).tolist()) for texts in (records.names, records.identity_names))
         for text in (part, str(len(records)), names, people):
             digest.update(text.encode() + b"\0")
-        for column, kind in ((records.pose, "<f4"), (records.face_box, "<f4"), (records.identity, "<i8")):
+        columns = [(records.pose, "<f4"), (records.face_box, "<f4"), (records.identity, "<i8")]
+        for column, kind in columns if records.weight is None else [*columns, (records.weight, "<f4")]:
             digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
     return digest.hexdigest()
 

@@ -3,8 +3,8 @@
 Each row has `name` (path of the source image below the data set's folder), `subset`, `identity`, `yaw`, `pitch`, `roll`
 (degrees), `rotation` (3, 3), `landmarks` (68, 2) where the set has them and `face_box` (4), both in pixels of the crop,
 `crop_left`, `crop_top`, `crop_side` (the square in pixels of the source image, first pixel's centre at 0), `image` (the
-crop as JPEG) and, where the set records them, `factors`. The schema's metadata holds a `Packing` as JSON. Crops are
-padded with black, never squeezed, and not turned, so the labels are the source's.
+crop as JPEG) and, where the set has them, `weight` and `factors`. The schema's metadata holds a `Packing`, as JSON.
+Crops are padded with black, never squeezed, and not turned, so the labels are the source's.
 """
 
 import functools
@@ -178,6 +178,7 @@ def open_packed(path: str | Path) -> Records:
         identity=identity,
         identity_names=identity_names,
         rejects=packing.rejects,
+        weight=one_chunk(table, "weight").to_numpy() if "weight" in table.column_names else None,
     )
 
 

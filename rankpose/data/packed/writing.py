@@ -111,6 +111,8 @@ def _plan(records: Records, reader: str, max_angle: float | None, crop: PackedSq
     numbers = [None if max_angle is None else float(max_angle), *map(float, asdict(crop).values())]
     digest = hashlib.sha256(json.dumps([store.VERSION, reader, numbers]).encode())
     digest.update(records.pose.tobytes() + records.face_box.tobytes())
+    if records.weight is not None:
+        digest.update(records.weight.tobytes())
     for i in range(len(records)):
         digest.update(f"{records.names[i]}/{size_and_time(records.images[i])}\n".encode())
     return digest.hexdigest()
@@ -229,6 +231,8 @@ def _table(records: Records, crops: Sequence[bytes], squares: np.ndarray, job: _
         },
         "image": pa.array(crops, pa.binary()),
     }
+    if records.weight is not None:
+        columns["weight"] = pa.array(records.weight, pa.float32())
     if records.landmarks is not None:
         points = [warp_points(records.landmarks[i], matrix) for i, matrix in enumerate(matrices)]
         columns["landmarks"] = fixed_lists(np.array(points, np.float32).reshape(-1, 68, 2))

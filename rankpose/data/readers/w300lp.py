@@ -18,7 +18,6 @@ Cite
 
 import os
 import re
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,8 @@ import numpy as np
 
 from rankpose.data.readers.index import entries, read_indexed, survey
 from rankpose.data.readers.mat_files import read_annotated
-from rankpose.data.record import Layout, Records, Splits, not_found
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.data.record import Layout, Records, Splits, not_found, split_by_share
+from rankpose.errors import DatasetError
 
 NAME = "300W-LP"
 HOW = (
@@ -109,24 +108,8 @@ def split_by_photograph(records: Records, val_share: float = 0.02, test_share: f
     Raises:
         DatasetError: fewer than three photographs.
     """
-    for name, share in (("val_share", val_share), ("test_share", test_share)):
-        if not 0 < share < 1 or val_share + test_share >= 1:
-            raise ConfigError(
-                f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
-            )
     photographs = np.array([photograph_of(name) for name in records.identity_names])
-    drawn = sorted(set(photographs), key=lambda name: (zlib.crc32(name.encode()), name))
-    if len(drawn) < 3:
-        raise DatasetError(
-            f"{records.dataset}: holds images of {len(drawn)} photographs; training, validation and test need one "
-            "each at least."
-        )
-    val, test = (max(1, round(share * len(drawn))) for share in (val_share, test_share))
-    part = np.zeros(len(photographs), dtype=np.int64)
-    part[np.isin(photographs, drawn[:val])] = 1
-    part[np.isin(photographs, drawn[val : val + test])] = 2
-    rows = part[records.identity]
-    return Splits(*(records.select(np.flatnonzero(rows == k)) for k in (0, 1, 2)))
+    return split_by_share(records, photographs, "photographs", val_share, test_share)
 
 
 def read_holdout(
