@@ -119,7 +119,8 @@ def _in_a_process(loader: str, root: Path, packed: Path, way: str, seconds: floa
     done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
     if done.returncode:
         raise RuntimeError(f"{loader}, {way}: {done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def measure() -> None:
@@ -169,7 +170,8 @@ def training_data(root: str, packed: str | None, workers: int, **overrides: Any)
             ],
         )
     config.data.packed = packed
-    return build(config.data)
+    data: PoseDataModule = build(config.data)
+    return data
 
 
 def _ours(root: str, packed: str | None, workers: int) -> Iterator[int]:

@@ -118,7 +118,8 @@ def _in_a_process(task: dict[str, Any]) -> dict[str, float]:
         )
         if done.returncode or not found.exists():
             raise RuntimeError(_reason(done.stdout) or f"ended with {done.returncode}")
-        return json.loads(found.read_text(encoding="utf-8"))
+        figures: dict[str, float] = json.loads(found.read_text(encoding="utf-8"))
+        return figures
 
 
 def _reason(output: str) -> str:
@@ -267,7 +268,7 @@ def flop_per_image(backbone: str, size: int) -> int:
     net, images = _task(backbone, size).net, torch.zeros(2, 3, size, size, dtype=torch.uint8)
     with FlopCounterMode(display=False) as counter:
         net(images).pose.sum().backward()
-    return counter.get_total_flops() // len(images)
+    return int(counter.get_total_flops()) // len(images)
 
 
 def matrix_rates() -> dict[str, float]:

@@ -72,7 +72,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """PyYAML's, but for numbers: `1e-3` is one, as YAML 1.2 and Hydra's files have it."""
 
 

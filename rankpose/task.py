@@ -1,20 +1,22 @@
 """What one step is: the LightningModule."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import ModelParallelStrategy
-from timm.optim import param_groups_weight_decay
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rankpose.data.batches import Batch
 from rankpose.errors import ConfigError
 from rankpose.losses import PoseLoss
 from rankpose.metrics import PoseScores, angle_error
 from rankpose.models import PoseNet
+from rankpose.models.checkpoint import KEY, MadeFrom
 from rankpose.models.sharding import shard
 from rankpose.pose import PoseOutput
 from rankpose.schedules import Schedule
@@ -39,9 +41,10 @@ class PoseScoring(pl.LightningModule):
         """After testing: index, prediction, target and identity of every image."""
 
     def forward(self, image: Tensor) -> PoseOutput:
-        return self.net(image)
+        output: PoseOutput = self.net(image)
+        return output
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(self.test_scores, batch)
 
     def on_test_epoch_end(self) -> None:
@@ -60,7 +63,7 @@ class PoseScoring(pl.LightningModule):
             raise ConfigError("trainer.limit_test_batches: no image was tested; leave it out, or ask for more.")
         return self.test_table["index"], self.test_table["prediction"]
 
-    def _score(self, scores: PoseScores, batch: dict[str, Tensor]) -> None:
+    def _score(self, scores: PoseScores, batch: Batch) -> None:
         scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
 
 
@@ -79,7 +82,7 @@ class PoseTask(PoseScoring):
             Arora: On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, NeurIPS 2022). Images a step are
             those of all processes and accumulated batches.
         lr_reference_batch: images.
-        config: what it takes to build this task again; goes into checkpoints.
+        made_from: what the network was made from; goes into checkpoints, which cannot be loaded without.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class PoseTask(PoseScoring):
         weight_decay: float = 0.0,
         lr_scaling: LrScaling = "none",
         lr_reference_batch: int = 64,
-        config: Mapping[str, Any] | None = None,
+        made_from: MadeFrom | None = None,
     ) -> None:
         super().__init__(net)
         if lr_scaling not in get_args(LrScaling):
@@ -102,7 +105,7 @@ class PoseTask(PoseScoring):
         self.loss = loss
         self.make_optimizer, self.make_schedule, self.weight_decay = optimizer, schedule, weight_decay
         self._check_optimizer()
-        self.config = dict(config or {})
+        self.made_from = made_from
         self.val_scores = PoseScores()
 
     def _check_optimizer(self) -> None:
@@ -126,10 +129,10 @@ class PoseTask(PoseScoring):
             assert isinstance(self.net, PoseNet)
             shard(self.net, self.device_mesh, str(self.trainer.precision))
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        output = self(batch["image"])
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        output: PoseOutput = self(batch["image"])
         pose = output.pose
-        terms = self.loss(output, batch["pose"], batch["identity"], batch.get("weight"))
+        terms: dict[str, Tensor] = self.loss(output, batch["pose"], batch["identity"], batch.get("weight"))
         curves = {name: value.detach() for name, value in terms.items()}
         curves["mae"] = angle_error(pose.detach(), batch["pose"]).mean()
         for name, value in self._over_processes(curves).items():
@@ -144,7 +147,7 @@ class PoseTask(PoseScoring):
         means = self.trainer.strategy.reduce(torch.stack(list(scalars.values())), reduce_op="mean")
         return dict(zip(scalars, means, strict=True))
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._score(self.val_scores, batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -200,4 +203,4 @@ class PoseTask(PoseScoring):
         return (min(known) if known else epoch), epoch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["rankpose"] = self.config
+        checkpoint[KEY] = {} if self.made_from is None else self.made_from.stored()

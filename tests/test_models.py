@@ -59,9 +59,9 @@ def test_weights_of_a_network_that_holds_the_backbone(tmp_path, prefix, nested):
 def test_a_checkpoint_of_ours_gives_its_backbone_and_refuses_to_give_another(trained):
     file = trained / "checkpoints" / "best.ckpt"
     net, made_from = load_net(file)
-    loaded = build_backbone(**made_from["backbone"] | {"pretrained": False, "weights": file}).state_dict()
+    loaded = build_backbone(**made_from.backbone | {"pretrained": False, "weights": file}).state_dict()
     assert all(torch.equal(value, net.backbone.state_dict()[key]) for key, value in loaded.items())
-    name = made_from["backbone"]["name"]
+    name = made_from.backbone["name"]
     with pytest.raises(CheckpointError, match=rf"best\.ckpt: is a checkpoint of {name}.*, not of resnet18: \d+ of"):
         build_backbone("resnet18", weights=file)
 

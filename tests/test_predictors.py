@@ -31,6 +31,7 @@ from rankpose.export import main
 from rankpose.files import CONFIG_DIR
 from rankpose.metrics import angle_error
 from rankpose.models import PoseNet, build_backbone
+from rankpose.models.checkpoint import MadeFrom
 from rankpose.pose import VectorProjection, euler_to_rotmat
 from rankpose.pose.decoding import DIRECTIONS
 from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
@@ -637,9 +638,10 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
 
 MADE_FROM = {
     "backbone": {"name": "resnet10t", "options": {"stem_type": "", "channels": [8, 16, 24, 32]}},
-    "representation": {"_target_": "rankpose.pose.VectorProjection", "_partial_": True},
+    "representation": {"choice": "vector_projection"},
     "image_size": SIZE,
     "test_scale": 1.3,
+    "ema": None,
 }
 
 
@@ -718,9 +720,9 @@ def test_a_file_that_gives_other_poses_than_its_network_is_not_left(exported, sm
         "rankpose.predictors.export._write_onnx", lambda net, size, made_from, file: shutil.copy(exported, file)
     )
     with pytest.raises(CheckpointError, match=r"model\.onnx: was not written: its poses are up to .* degrees"):
-        export_onnx(other, MADE_FROM, tmp_path / "model.onnx")
+        export_onnx(other, MadeFrom.of(MADE_FROM), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
-    assert export_onnx(small_net, MADE_FROM, tmp_path / "model.onnx") < 1e-3
+    assert export_onnx(small_net, MadeFrom.of(MADE_FROM), tmp_path / "model.onnx") < 1e-3
 
 
 def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
@@ -739,7 +741,7 @@ def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsy
 
 def test_an_export_has_its_ending(small_net, tmp_path):
     with pytest.raises(ConfigError, match=r"out=.*model\.yaml: must end with \.onnx"):
-        export_onnx(small_net, MADE_FROM, tmp_path / "model.yaml")
+        export_onnx(small_net, MadeFrom.of(MADE_FROM), tmp_path / "model.yaml")
 
 
 def test_the_description_that_the_module_shows_is_one():

@@ -44,7 +44,7 @@ def test_a_packed_file_is_read_with_the_reader_that_has_moved(old_packed):
 
 def test_a_checkpoint_gives_its_network():
     net, made_from = load_net(OLD / "run")
-    assert made_from["image_size"] == 32
+    assert made_from.image_size == 32
     with torch.inference_mode():
         assert torch.isfinite(net(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pose).all()
 

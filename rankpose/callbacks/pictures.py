@@ -60,7 +60,8 @@ class ValidationPictures(pl.Callback):
 def spread(yaw: Any, count: int) -> np.ndarray:
     """Rows at equal steps through the order by yaw. (N,) degrees to at most `count` rows."""
     order = np.argsort(np.asarray(yaw), kind="stable")
-    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int))]
+    places = np.linspace(0, len(order) - 1, min(count, len(order)))
+    return np.asarray(order[np.unique(places.round().astype(int))])
 
 
 def _caption(row: dict[Any, Any]) -> str:

@@ -4,6 +4,7 @@ Optuna's storage stays with the process that searches; the trials of a sweep tel
 (`rankpose.run.outcome`), so that pruning works with every launcher and without a database.
 """
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class PruneTrial(pl.Callback):
 
     def _hopeless(self, own: Outcome, epoch: int) -> bool:
         level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(logging.WARNING)
         study = optuna.create_study(direction="minimize", pruner=self.pruner)
         optuna.logging.set_verbosity(level)
         for other in outcome.of_sweep(self.folder.parent).values():

@@ -15,5 +15,5 @@ def is_turn(trainer: Any) -> bool:
 
     Often enough to look at what makes a GPU, or the other processes, wait.
     """
-    every = max(1, trainer.log_every_n_steps)
-    return trainer.global_step % every == every // 2
+    every = max(1, int(trainer.log_every_n_steps))
+    return int(trainer.global_step) % every == every // 2

@@ -431,7 +431,7 @@ def refusals() -> Iterator[None]:
     Raises:
         ConfigError: instead of Lightning's error.
     """
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     try:
         yield
@@ -533,7 +533,7 @@ def stored(config: DictConfig) -> dict[str, Any]:
     Args:
         config: of the run that Hydra has started in this process, or one with Hydra's own part.
     """
-    own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return to_store(plain(own), chosen(config.hydra) if "hydra" in config else current_job().choices)
 
 

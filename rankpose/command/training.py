@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -38,7 +39,7 @@ from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Pr
 from rankpose.evaluation.scores import evaluate
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
-from rankpose.models.checkpoint import by_choice, check_same_task
+from rankpose.models.checkpoint import MadeFrom, check_same_task
 from rankpose.report.main_table import images_in_words
 from rankpose.report.results import write_results
 from rankpose.report.text_table import table_of
@@ -61,8 +62,6 @@ def make_task(config: DictConfig) -> PoseTask:
     net = PoseNet(build_backbone(**plain(config.backbone)), build(config.representation), config.channels_last)
     if config.compile:
         net.compile()  # in its place: the names of the weights stay
-    kept = {key: plain(config[key]) for key in ("backbone", "representation", "image_size", "test_scale", "ema")}
-    kept["representation"] = by_choice("representation", kept["representation"])
     return PoseTask(
         net,
         build(config.loss),
@@ -71,7 +70,7 @@ def make_task(config: DictConfig) -> PoseTask:
         weight_decay=config.weight_decay,
         lr_scaling=config.lr_scaling,
         lr_reference_batch=config.lr_reference_batch,
-        config=kept,
+        made_from=MadeFrom.of({field.name: plain(config[field.name]) for field in fields(MadeFrom)}),
     )
 
 
@@ -101,7 +100,8 @@ def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Tra
     loggers = list(build(config.get("logger") or {}).values())
     # otherwise Lightning adds a checkpoint of its own
     keeps = any(isinstance(one, Checkpoint) for one in callbacks)
-    return build(config.trainer, logger=loggers, callbacks=list(callbacks), enable_checkpointing=keeps)
+    trainer: pl.Trainer = build(config.trainer, logger=loggers, callbacks=list(callbacks), enable_checkpointing=keeps)
+    return trainer
 
 
 def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
@@ -118,7 +118,8 @@ def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
 def check_settings(config: DictConfig, task: PoseTask, data: Training, checkpoint: str | None) -> None:
     """Raises `ConfigError` for what contradicts itself, the machine, or the checkpoint that the run goes on from."""
     check(task, data, *(checked(config.get(part) or {}) for part in ("trainer", "schedule", "callbacks")))
-    check_same_task(checkpoint, task.config)
+    assert task.made_from is not None
+    check_same_task(checkpoint, task.made_from)
 
 
 def check_data(config: DictConfig, data: Training, repeated: Repeated) -> None:

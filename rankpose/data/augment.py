@@ -111,7 +111,8 @@ class Colours:
         """(H, W, 3) uint8 to the same."""
         # not set_random_seed: it makes generators anew for each transform, which takes longer than the transforms
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return self.compose(image=image)["image"]
+        changed: np.ndarray = self.compose(image=image)["image"]
+        return changed
 
 
 def _one_by_one(transforms: Sequence[Any]) -> Iterator[Any]:

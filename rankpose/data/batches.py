@@ -1,8 +1,6 @@
 """From records to batches: crops, and loaders of them. Knows nothing of training, so loader processes stay small.
 
-A batch is a dict of tensors: `image` (N, 3, H, W) uint8, `pose` (N, 3) degrees, `identity` (N,), `index` (N,) rows in
-the set's records, and in training `weight` (N,) float32 where the set has weights. Images of one identity stand
-together, K at a time.
+A batch (`Batch`) is a dict of tensors. Images of one identity stand together, K at a time.
 """
 
 import math
@@ -10,7 +8,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import cv2
 import numpy as np
@@ -26,7 +24,20 @@ from rankpose.data.identity_sampler import Draw, EveryImage
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, LoaderError
 
-Batch = dict[str, torch.Tensor]
+
+class Batch(TypedDict):
+    """What a loader gives and a task takes."""
+
+    image: torch.Tensor
+    """(N, 3, H, W) uint8, red first."""
+    pose: torch.Tensor
+    """(N, 3) true yaw, pitch, roll, degrees."""
+    identity: torch.Tensor
+    """(N,) whole numbers."""
+    index: torch.Tensor
+    """(N,) rows in the set's records."""
+    weight: NotRequired[torch.Tensor]
+    """(N,) float32, how much each image counts: of training, where the set has weights."""
 
 
 class CropDataset(Dataset[Batch]):
@@ -185,15 +196,22 @@ def _image_buffer(shape: tuple[int, ...]) -> torch.Tensor:
 def _batch(
     buffer: torch.Tensor, pose: np.ndarray, identity: np.ndarray, rows: np.ndarray, weight: np.ndarray | None = None
 ) -> Batch:
-    """A batch of images (N, H, W, 3); of a loader process all in shared memory.
-
-    Otherwise a thread of torch's would put it there, and a batch that found no room would be waited for for ever.
-    """
+    """A batch of images (N, H, W, 3)."""
     arrays = {"pose": pose, "identity": identity, "index": rows}
     if weight is not None:
         arrays["weight"] = weight
-    batch = {"image": buffer.permute(0, 3, 1, 2)} | {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return batch if get_worker_info() is None else {name: tensor.share_memory_() for name, tensor in batch.items()}
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return as_batch({"image": buffer.permute(0, 3, 1, 2)} | tensors)
+
+
+def as_batch(tensors: dict[str, torch.Tensor]) -> Batch:
+    """A batch of its tensors; in a loader process all in shared memory.
+
+    Otherwise a thread of torch's would put it there, and a batch that found no room would be waited for for ever.
+    """
+    if get_worker_info() is not None:
+        tensors = {name: tensor.share_memory_() for name, tensor in tensors.items()}
+    return cast(Batch, tensors)
 
 
 def make_loader(dataset: Dataset[Batch], sampler: Sampler[Any], num_workers: int | None, processes: int = 1) -> Loader:

@@ -97,7 +97,8 @@ def as_numpy(array: pa.Array) -> np.ndarray:
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)
         array = array.flatten()
-    return array.to_numpy(zero_copy_only=True).reshape(shape)
+    numbers: np.ndarray = array.to_numpy(zero_copy_only=True)
+    return numbers.reshape(shape)
 
 
 def open_mapped(path: str | Path) -> pa.Table:

@@ -266,19 +266,20 @@ def _natural_texture(rng: np.random.Generator) -> np.ndarray:
     white = np.fft.rfft2(rng.standard_normal((_TEXTURE, _TEXTURE, 4)), axes=(0, 1))
     grey, *colours = np.moveaxis(np.fft.irfft2(white / frequency[..., None], axes=(0, 1)), 2, 0)
     texture = np.stack([grey + 0.12 * colour for colour in colours], axis=2)
-    return 0.12 * texture / texture.std()
+    return np.asarray(0.12 * texture / texture.std())
 
 
 def _shift(points: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """By a share of the larger side, in any direction."""
     direction = rng.uniform(0, 2 * np.pi)
-    return points + share * np.ptp(points, axis=0).max() * np.array([np.cos(direction), np.sin(direction)])
+    towards = np.array([np.cos(direction), np.sin(direction)])
+    return np.asarray(points + share * np.ptp(points, axis=0).max() * towards)
 
 
 def _scale(points: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
     """About the middle of the box around the points."""
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    return middle + factor ** (1 if rng.random() < 0.5 else -1) * (points - middle)
+    return np.asarray(middle + factor ** (1 if rng.random() < 0.5 else -1) * (points - middle))
 
 
 _PIXELS = {

@@ -50,7 +50,7 @@ def points_around(face_box: np.ndarray, landmarks: np.ndarray | None) -> np.ndar
         return landmarks.astype(np.float64)
     left, top, right, bottom = face_box.astype(np.float64)
     centre, half = np.array([left + right, top + bottom]) / 2, np.array([right - left, bottom - top]) / 2
-    return centre + half * np.column_stack([np.cos(_OUTLINE), np.sin(_OUTLINE)])
+    return np.asarray(centre + half * np.column_stack([np.cos(_OUTLINE), np.sin(_OUTLINE)]))
 
 
 def crop_matrix(points: np.ndarray, size: int, view: View) -> np.ndarray:
@@ -119,7 +119,7 @@ def square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray
 
 def warp_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """(..., 2) image pixels to (..., 2) input pixels."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
 
 
 def warp_image(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:

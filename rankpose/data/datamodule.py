@@ -228,7 +228,8 @@ class PoseDataModule(Training):
 
     def records(self, part: str) -> Records:
         self.setup(part)
-        return getattr(self.splits, part)
+        records: Records = getattr(self.splits, part)
+        return records
 
     def crops(self, records: Records) -> CropDataset:
         """Training's crops of records."""

@@ -93,7 +93,7 @@ def decode(content: bytes | pa.Buffer) -> np.ndarray:
     data = np.frombuffer(content, np.uint8)
     try:
         if data[:3].tobytes() == _JPEG:  # OpenCV would fill what is missing with grey
-            return simplejpeg.decode_jpeg(data)
+            return np.asarray(simplejpeg.decode_jpeg(data))
         image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except (ValueError, cv2.error):
         image = None

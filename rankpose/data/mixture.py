@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from rankpose.data.augment import Augment
-from rankpose.data.batches import Batch, CropDataset
+from rankpose.data.batches import Batch, CropDataset, as_batch
 from rankpose.data.datamodule import PoseDataModule, Training
 from rankpose.data.identity_sampler import Draw, IdentitySampler
 from rankpose.data.record import Records
@@ -57,7 +57,7 @@ class MixtureDataModule(Training):
         self.shares = {name: share for name, share in shares.items() if share is not None}
         named = {"shares": self.shares, "weights": weights, "augments": augments}
         for key, names in {**named, "epoch": [epoch], "val": [val], "test": [test]}.items():
-            for name in names:
+            for name in list(names):
                 if name not in self.sources:
                     raise ConfigError(f"data.{key}: there is no source {name}, only {', '.join(self.sources)}.")
         for name, share in self.shares.items():
@@ -223,5 +223,5 @@ class MixedCrops(Dataset[Batch]):
         for batch, rows, people in zip(batches, self.rows[:-1], self.people[:-1], strict=True):
             batch["index"] = batch["index"] + int(rows)
             batch["identity"] = batch["identity"] + int(people)
-        whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-        return whole if get_worker_info() is None else {name: one.share_memory_() for name, one in whole.items()}
+        tensors: list[dict[str, torch.Tensor]] = [dict(batch) for batch in batches]  # type: ignore[arg-type]
+        return as_batch({name: torch.cat([one[name] for one in tensors]) for name in tensors[0]})

@@ -1,6 +1,7 @@
 """From a checkpoint back to a network."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,34 @@ from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Representation
 
 KEY = "rankpose"
+"""Under which a checkpoint has what it was made from."""
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """What a network was made from: all that it takes to make it again, and to cut the images that it is given.
+
+    `stored` is as a checkpoint has it, and `of` reads that, of whatever version.
+    """
+
+    backbone: Mapping[str, Any]
+    """The arguments of `build_backbone`."""
+    representation: Mapping[str, Any]
+    """Its `choice` in `conf/representation/`, or `_target_`, a class of a user's own; and the arguments."""
+    image_size: int
+    """Side of the input, pixels."""
+    test_scale: float
+    """Side of the crop over the face box's."""
+    ema: float | None = None
+    """Of which moving average the weights are; None where they are the optimizer's."""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "MadeFrom":
+        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        return cls(**known | {"representation": by_choice("representation", stored["representation"])})
+
+    def stored(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def checkpoint_file(path: str | Path) -> Path:
@@ -41,24 +70,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_net(path: str | Path) -> tuple[PoseNet, dict[str, Any]]:
-    """The network of a checkpoint in evaluation mode, and what it was built from.
-
-    The second has `backbone`, `representation`, `image_size` (side of the input, pixels) and `test_scale` (side of the
-    crop over the face box's).
+def load_net(path: str | Path) -> tuple[PoseNet, MadeFrom]:
+    """The network of a checkpoint in evaluation mode, and what it was made from.
 
     Raises:
         CheckpointError: see `read_checkpoint`.
     """
     content = read_checkpoint(path)
-    config = content[KEY]
-    backbone = build_backbone(config["backbone"]["name"], options=config["backbone"].get("options"))
-    net = PoseNet(backbone, _representation(path, config["representation"]))
+    made_from = MadeFrom.of(content[KEY])
+    backbone = build_backbone(made_from.backbone["name"], options=made_from.backbone.get("options"))
+    net = PoseNet(backbone, _representation(path, made_from.representation))
     weights = {
         key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")
     }
     net.load_state_dict(weights)
-    return net.eval(), config
+    return net.eval(), made_from
 
 
 def by_choice(group: str, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +110,7 @@ def by_choice(group: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callable[[int], Representation]:
-    settings = by_choice("representation", stored)
+    settings = dict(stored)
     target = settings.pop("_target_", None)
     if target is None:
         choice = settings.pop("choice")
@@ -102,8 +128,8 @@ def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callab
         ) from error
 
 
-def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:
-    """Raises where a run would go on from a checkpoint with another configuration than it was trained with.
+def check_same_task(path: str | None, made_from: MadeFrom) -> None:
+    """Raises where a run would go on from a checkpoint whose network is made from something else.
 
     Raises:
         ConfigError: names the first key that differs.
@@ -111,11 +137,10 @@ def check_same_task(path: str | None, config: Mapping[str, Any]) -> None:
     """
     if path is None:
         return
-    before = dict(read_checkpoint(path)[KEY])
-    before["representation"] = by_choice("representation", before["representation"])
-    for key, value in config.items():
-        if before.get(key) != value:
+    before = MadeFrom.of(read_checkpoint(path)[KEY]).stored()
+    for key, value in made_from.stored().items():
+        if before[key] != value:
             raise ConfigError(
-                f"ckpt_path={path} was trained with {key}={before.get(key)}, this run has {key}={value}: repeat the "
+                f"ckpt_path={path} was trained with {key}={before[key]}, this run has {key}={value}: repeat the "
                 "overrides of the run that goes on."
             )

@@ -102,7 +102,8 @@ class PoseNet(nn.Module):
             poses (N, 3) in degrees, float32, and the representation's raw output.
         """
         pixels = (image.float() / 255 - self.mean) / self.std
-        return self.representation(self.backbone(pixels.contiguous(memory_format=self.memory_format)))
+        output: PoseOutput = self.representation(self.backbone(pixels.contiguous(memory_format=self.memory_format)))
+        return output
 
 
 def _spare_small_strided_convolutions(backbone: nn.Module) -> None:

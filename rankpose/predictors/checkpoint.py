@@ -22,8 +22,8 @@ class CheckpointPredictor(nn.Module):
     def __init__(self, checkpoint: str | Path) -> None:
         super().__init__()
         self.net, made_from = load_net(checkpoint)
-        self.crop = RankPoseCrop(made_from["test_scale"])
-        self.size: int = made_from["image_size"]
+        self.crop = RankPoseCrop(made_from.test_scale)
+        self.size = made_from.image_size
         self.keys = dict.fromkeys(("unit", *ANGLES), "the labels that it was trained with")
 
     def forward(self, image: Tensor) -> PoseOutput:

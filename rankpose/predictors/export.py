@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.files import write_whole
 from rankpose.models import PoseNet
+from rankpose.models.checkpoint import MadeFrom
 from rankpose.pose import ANGLES
 from rankpose.predictors.onnx import onnx_predictor
 
@@ -37,27 +38,27 @@ class _Poses(nn.Module):
         return pose
 
 
-def describe(file: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
+def describe(file: str, made_from: MadeFrom) -> dict[str, Any]:
     """The description of an exported file; see `rankpose.predictors.description`."""
     return {
         "files": [file],
         "input": INPUT,
-        "size": made_from["image_size"],
+        "size": made_from.image_size,
         "colour": "rgb",
         "layout": "nchw",
         "pixels": {"divide_by": 1, "mean": 0, "std": 1},
-        "crop": {"rule": "rankpose", "scale": made_from["test_scale"]},
+        "crop": {"rule": "rankpose", "scale": made_from.test_scale},
         "output": {"kind": "angles", "unit": "degrees"}
         | {angle: {"name": OUTPUT, "index": k, "sign": 1} for k, angle in enumerate(ANGLES)},
     }
 
 
-def export_onnx(net: PoseNet, made_from: Mapping[str, Any], out: Path) -> float:
+def export_onnx(net: PoseNet, made_from: MadeFrom, out: Path) -> float:
     """Writes `out` and, with the ending `.yaml`, its description, after checking one against the other.
 
     Args:
         net: the network, in evaluation mode.
-        made_from: its `backbone`, `representation`, `image_size` and `test_scale`, as `load_net` gives them.
+        made_from: as `load_net` gives it.
         out: ends with `.onnx`.
 
     Returns:
@@ -69,7 +70,7 @@ def export_onnx(net: PoseNet, made_from: Mapping[str, Any], out: Path) -> float:
     """
     if out.suffix != ".onnx":
         raise ConfigError(f"out={out}: must end with .onnx; the description goes beside it as .yaml.")
-    size = made_from["image_size"]
+    size = made_from.image_size
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / out.name
         _write_onnx(_Poses(net).eval(), size, made_from, draft)
@@ -85,7 +86,7 @@ def export_onnx(net: PoseNet, made_from: Mapping[str, Any], out: Path) -> float:
     return difference
 
 
-def _write_onnx(net: nn.Module, size: int, made_from: Mapping[str, Any], file: Path) -> None:
+def _write_onnx(net: nn.Module, size: int, made_from: MadeFrom, file: Path) -> None:
     try:
         program = torch.onnx.export(
             net,
@@ -98,7 +99,7 @@ def _write_onnx(net: nn.Module, size: int, made_from: Mapping[str, Any], file: P
         )
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckpointError(
-            f"backbone {made_from['backbone']['name']}: cannot be exported ({first_line(error)})."
+            f"backbone {made_from.backbone['name']}: cannot be exported ({first_line(error)})."
         ) from error
     assert program is not None
     # the exporter notes the source line of every node, with the paths of this machine
@@ -106,7 +107,7 @@ def _write_onnx(net: nn.Module, size: int, made_from: Mapping[str, Any], file: P
         node.metadata_props.clear()
     program.model.metadata_props.update(
         {
-            "made_from": json.dumps(dict(made_from), sort_keys=True),
+            "made_from": json.dumps(made_from.stored(), sort_keys=True),
             "input": f"{INPUT}: uint8 (N, 3, {size}, {size}), red first",
             "output": f"{OUTPUT}: (N, 3) {', '.join(ANGLES)}, degrees, signs of 300W-LP",
         }

@@ -378,7 +378,7 @@ def _errors(runs: Sequence[Run], test: str) -> np.ndarray:
     errors = [
         image_scores(prediction, target)["mae"] for prediction, target, _ in (r.tests[test].poses() for r in runs)
     ]
-    return np.mean([error.numpy() for error in errors], axis=0)
+    return np.asarray(np.mean([error.numpy() for error in errors], axis=0))
 
 
 def _right_pairs(runs: Sequence[Run], test: str) -> tuple[np.ndarray, np.ndarray]:

@@ -58,7 +58,8 @@ def signed_errors_deg(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def wrapped_errors_deg(predicted: ArrayLike, true: ArrayLike) -> NDArray[np.float64]:
     """Predicted minus true, degrees of any shape, in [-180, 180)."""
-    return (np.asarray(predicted, dtype=float) - np.asarray(true, dtype=float) + 180.0) % 360.0 - 180.0
+    difference = np.subtract(predicted, true, dtype=np.float64)
+    return np.asarray((difference + 180.0) % 360.0 - 180.0)
 
 
 def error_summary(predictions: pd.DataFrame) -> pd.DataFrame:

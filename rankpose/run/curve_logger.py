@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from rankpose.files import write_whole
 from rankpose.run.lightning_private import CurveWriter, begin, has_begun

@@ -19,8 +19,8 @@ from urllib.parse import urlparse
 
 import numpy as np
 import wandb
+from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import Logger, WandbLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from rankpose.errors import ConfigError, first_line

@@ -88,7 +88,7 @@ class Camera:
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """(..., 3) millimetres to this camera's frame."""
-        return points @ self.rotation.T + self.translation
+        return np.asarray(points @ self.rotation.T + self.translation)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """(..., 3) millimetres, before the camera, to (..., 2) pixels."""

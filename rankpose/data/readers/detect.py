@@ -91,4 +91,4 @@ class DetectedBoxes(BoxSource):
         away = np.linalg.norm((faces[:, :2] + faces[:, 2:]) / 2 - (head[:2] + head[2:]) / 2, axis=1)
         if not (away < head[2] - head[0]).any():
             raise BadFile("without a detected face", frame.image)
-        return faces[away.argmin()]
+        return np.asarray(faces[away.argmin()])

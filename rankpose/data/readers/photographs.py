@@ -190,7 +190,7 @@ def _numbers(file: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarr
         wrong = rows[name][numbers.isna() & rows[name].notna()]
         if len(wrong):
             raise DatasetError(f"{file}: {rows['image'][wrong.index[0]]}: {name} is no number ({wrong.iloc[0]}).")
-    return rows[list(columns)].apply(pd.to_numeric).to_numpy(np.float64)
+    return np.asarray(rows[list(columns)].apply(pd.to_numeric), np.float64)
 
 
 def _rejected(rows: pd.DataFrame) -> dict[int, tuple[str, bool]]:
@@ -225,7 +225,7 @@ def _labels(
             "data.reader.unit=degrees where they are so small."
         )
     if len(poses) == 1:
-        return poses[0].astype(np.float32)
+        return np.asarray(poses[0], np.float32)
     rotations = euler_to_rotmat(torch.from_numpy(poses))
     mean = rotmat_to_euler(mean_rotation(torch.nan_to_num(rotations))).numpy()
     alone = np.abs(poses[0, :, 0]) > alone_beyond_deg
