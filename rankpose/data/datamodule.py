@@ -163,6 +163,7 @@ class PoseDataModule(Training):
     ) -> None:
         super().__init__(num_workers, eval_batch_size, seed)
         self.reader = functools.partial(reader, root=root, max_angle=max_angle, strict=strict)
+        self.root = root
         self.split, self.packed, self.max_angle = split, packed, max_angle
         self.size, self.augment = size, augment
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity

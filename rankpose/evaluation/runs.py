@@ -256,6 +256,8 @@ def _config(folder: Path) -> dict[str, Value]:
 def _said_of(key: str) -> str:
     """A choice stands under its group's name; that of the data is about the reader, as values of `data` say more."""
     group = key.removeprefix(f"{CHOICES}.")
+    if "@" in group:
+        return group.partition("@")[2]
     return key if group == key or kind_of(key) in _NOT_WHAT else "data.reader" if group == "data" else group
 
 

@@ -105,7 +105,7 @@ def under(key: str, groups: Iterable[str]) -> bool:
 
 def classified(key: str) -> Kind | None:
     """What `KINDS` says of a key, by the longest name that it is, or is below; None where it says nothing."""
-    key = _SOURCE.sub("data.", key)
+    key = _SOURCE.sub("data.", key.partition("@")[0])  # a choice may be for another place: choices.data@data.sources.x
     while key and key not in KINDS:
         key = key.rpartition(".")[0]
     return KINDS.get(key)

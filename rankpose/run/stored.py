@@ -22,7 +22,8 @@ def to_store(content: Mapping[str, Any], choices: Mapping[str, str]) -> dict[str
     Args:
         content: plain, as it was composed.
         choices: group to choice. Where the class that a group has was given in another way, as by an experiment, the
-            choice that names it is stored instead.
+            choice that names it is stored instead. What is chosen for another place is named with it, as Hydra does:
+            `data@data.sources.renders`.
     """
     kept = dict(choices)
     for group in choices:
@@ -106,7 +107,7 @@ def _named(content: Any) -> Iterator[str]:
 @cache
 def _leaves_of(group: str, choice: str) -> dict[str, Any]:
     """A choice's file, over those that its defaults name; flat."""
-    path = Path(CONFIG_DIR, group, f"{choice}.yaml")
+    path = Path(CONFIG_DIR, group.partition("@")[0], f"{choice}.yaml")  # data@data.sources.renders is one of data
     own = read_yaml(path) if path.is_file() else {}
     leaves: dict[str, Any] = {}
     for other_group, other in _defaults(own):
