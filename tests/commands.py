@@ -23,6 +23,7 @@ SMALL = [
     "image_size=32",
     "backbone.options.channels=[8,16,24,32]",
     "trainer.max_epochs=2",
+    "trainer.precision=32-true",  # auto would try both, and might find now this and now that
     "logger=csv",
 ]
 

@@ -1,13 +1,16 @@
 """Several sources in one training: what a batch holds, and that it is as exact as one source."""
 
 import functools
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from commands import SMALL, run, succeed
 from torch.utils.data import DataLoader
 
+from rankpose.command.configuration import build, composed
 from rankpose.data.augment import Augment, Views
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.mixture import MixtureDataModule
@@ -15,6 +18,7 @@ from rankpose.data.readers.w300lp import read_300w_lp, split_by_folder
 from rankpose.errors import ConfigError
 from rankpose.losses import RankMSE
 from rankpose.pose import PoseOutput
+from rankpose.run.keys import Kind, kind_of
 
 split = functools.partial(split_by_folder, train="SYN_TRAIN", val="SYN_VAL", test="SYN_TEST")
 
@@ -154,6 +158,7 @@ def test_a_source_without_a_share_validates_and_a_test_set_does_so_whole(mixture
     assert module.visits == {"people": 4}
     assert len(module.records("val")) == 19 * 6
     assert len(module.records("test")) == 4 * 6
+    assert module.tested is module.sources["people"]
     assert sum(len(batch["index"]) for batch in module.val_dataloader()) == 19 * 6
 
 
@@ -179,3 +184,39 @@ def test_an_empty_part_is_told(mixture):
     module.sources["people"].split = lambda records: replace(split(records), val=records.select(np.zeros(0, int)))
     with pytest.raises(ConfigError, match=r"leaves no image for val; set data\.split\.val_share above 0"):
         module.val_dataloader()
+
+
+def test_the_configuration_describes_a_mixture_and_a_further_source(small_set):
+    further = ["+data@data.sources.faces=aflw2000", "data.val=faces"]
+    config = composed("train", ["data=mixture", *further, "data.shares.renders=3", "run_dir=RUN"])
+    module = build(config.data)
+    assert module.visits == {"renders": 27, "photographs": 9}
+    assert module.images_per_batch == 63
+    assert module.sources["renders"].augment.surroundings is not None
+    assert module.sources["photographs"].augment.surroundings is None
+    assert module.sources["faces"].split is None
+    assert {kind_of("data.sources.faces.root"), kind_of("data.sources.faces.packed")} == {Kind.MACHINE}
+    assert kind_of("data.sources.faces.num_workers") == Kind.DISPLAY
+    assert kind_of("data.shares.renders") == Kind.METHOD
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_mixture_trains_from_renders_and_a_table(small_set, tmp_path, processes):
+    names = sorted(path.relative_to(small_set) for path in (small_set / "SYN_TRAIN").glob("*.jpg"))
+    poses = np.random.default_rng(0).uniform(-40, 40, (len(names), 3)).round(2)
+    rows = [f"{name},{yaw},{pitch},{roll},0.5" for name, (yaw, pitch, roll) in zip(names, poses, strict=True)]
+    (tmp_path / "poses.csv").write_text("\n".join(["image,yaw,pitch,roll,weight", *rows]))
+    # of several values for a key the last one counts
+    small = [argument.replace("data.reader", "data.sources.renders.reader") for argument in SMALL]
+    small = [argument for argument in small if not argument.startswith("data.identities_per_batch")]
+    arguments = [
+        *("data=mixture", f"data.sources.renders.root={small_set}", f"data.sources.photographs.root={small_set}"),
+        *(f"data.sources.photographs.reader.table={tmp_path}/poses.csv", 'data.sources.photographs.identity=".+"'),
+        *(*small, "data.images_per_batch=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "hydra.run.dir=run"),
+        *(["trainer=ddp", "trainer.devices=2"] if processes == 2 else []),
+    ]
+    said = succeed(run("train", *arguments, cwd=tmp_path)).stdout
+    assert "batches of 8 images: 4 of renders (rendered heads: 72 images of 12 identities); 4 of photographs" in said
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"]["images"]["train"] == 72 + 64
+    assert record["devices"]["processes"] == processes

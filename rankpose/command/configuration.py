@@ -42,30 +42,6 @@ def computes_on_gpu(accelerator: str = "auto") -> bool:
     return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
 
 
-def fast_precision(accelerator: str = "auto") -> str:
-    """`bf16-mixed` where `trainer.accelerator` computes in bfloat16, else `32-true`."""
-    import torch
-
-    if computes_on_gpu(accelerator):
-        return "bf16-mixed" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "32-true"
-    cpu: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return "bf16-mixed" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "32-true"
-
-
-def precision_told(trainer: DictConfig) -> str:
-    """In what a run computes, and why."""
-    precision = str(trainer.precision or "32-true")
-    where = "GPU" if computes_on_gpu(trainer.accelerator) else "processor"
-    chosen = OmegaConf.is_interpolation(trainer, "precision")
-    why = (
-        f"this {where} has {'' if precision == 'bf16-mixed' else 'no '}bfloat16 instructions"
-        if chosen
-        else "as asked for"
-    )
-    return f"{'float32' if precision.startswith('32') else precision}: {why}"
-
-
-OmegaConf.register_new_resolver("fast_precision", fast_precision, replace=True)
 OmegaConf.register_new_resolver(
     "on_gpu", lambda accelerator, there, elsewhere: there if computes_on_gpu(accelerator) else elsewhere, replace=True
 )

@@ -27,7 +27,7 @@ _NOT_OURS = {
 }
 """Options of Lightning's trainer that a run cannot have otherwise than as it sets them, and the way out."""
 _AS_WE_DO = {"use_distributed_sampler": False, "barebones": False, "enable_checkpointing": True, "overfit_batches": 0}
-_PRECISIONS = ("32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16")
+_PRECISIONS = ("auto", "32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16")
 
 
 def check(task: PoseTask, data: Training, trainer: Settings, schedule: Settings, callbacks: Settings) -> None:

@@ -114,7 +114,8 @@ class Repeated:
             if key not in today and under(key, {_key(given) for given in overrides if given not in own}):
                 continue
             OmegaConf.update(config, key, literal(value), force_add=True)
-            changed.append(key)
+            if today.get(key) != "auto":  # what is found out each time is no change of conf/
+                changed.append(key)
         new = [key for key in today if key not in recorded and kind_of(key) != Kind.PLACE and not under(key, [CHOICES])]
         if changed:
             log.warning("as in %s, though conf/ or this machine says otherwise: %s", shown(self.run), _some(changed))

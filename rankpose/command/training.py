@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Literal
 
 import pytorch_lightning as pl
@@ -22,7 +21,6 @@ from rankpose.command.configuration import (
     checked,
     current_job,
     plain,
-    precision_told,
     quiet_libraries,
     refusals,
     stopped_by,
@@ -31,6 +29,7 @@ from rankpose.command.configuration import (
     told,
 )
 from rankpose.command.contradictions import check, check_batches
+from rankpose.command.precision import choose_precision, keep_precision
 from rankpose.command.repeat import Repeated, own_overrides
 from rankpose.command.testing import after_training, leave_reports
 from rankpose.command.trials import about_network
@@ -103,14 +102,15 @@ def make_trainer(config: DictConfig, callbacks: Sequence[pl.Callback]) -> pl.Tra
     return trainer
 
 
-def settle(config: DictConfig, overrides: Sequence[str], run: Path) -> Repeated:
+def settle(config: DictConfig, overrides: Sequence[str], run: Run) -> Repeated:
     """Makes a configuration that of this run: as the run that it repeats was, and with its folder in it."""
     if isinstance(config.protocols, str):  # a single name, in a file
         config.protocols = [config.protocols]
     repeated = Repeated(config.repeat)
     repeated.restore(config, overrides)
     check_own_keys(config, "train")
-    OmegaConf.update(config, "run_dir", literal(str(run)))
+    OmegaConf.update(config, "run_dir", literal(str(run.folder)))
+    keep_precision(config, run.folder, run.checkpoint)
     return repeated
 
 
@@ -133,7 +133,6 @@ def check_data(config: DictConfig, data: Training, repeated: Repeated) -> None:
             "of these, {identities:,} identities with {images:,} images are not visited: they have fewer than "
             "data.images_per_identity={least}".format(**left_out, least=data.images_per_identity)
         )
-    log.info("computing in %s", precision_told(config.trainer))
 
 
 def note(config: DictConfig, run: Run, trainer: pl.Trainer, data: Training, repeated: Repeated) -> None:
@@ -186,13 +185,14 @@ def train(config: DictConfig) -> float | None:
     overrides = own_overrides(told(HydraConfig.get()))
     check_agreed("hydra.run.dir" in " ".join(HydraConfig.get().overrides.hydra))
     with begin(config.run_dir, config.ckpt_path, overrides, config.seed, stopped_by(config)) as run:
-        repeated = settle(config, overrides, run.folder)
+        repeated = settle(config, overrides, run)
         if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
         data = build(config.data)  # which refuses a seed that is none
         pl.seed_everything(config.seed, workers=True, verbose=False)
         task = make_task(config)
         check_settings(config, task, data, run.checkpoint)
+        choose_precision(config, task, data)
         trainer = make_trainer(config, make_callbacks(config))
         check_data(config, data, repeated)
         seen = RankPoseCrop(config.test_scale)

@@ -49,13 +49,13 @@ class Training(pl.LightningDataModule):
         """Images of a training batch of one process."""
         raise NotImplementedError
 
-    def records(self, part: str) -> Records:
-        """The records of `train`, `val` or `test`."""
-        raise NotImplementedError
-
     @property
     def tested(self) -> "PoseDataModule":
-        """The set that the test part is of."""
+        """The one set that is tested on."""
+        raise NotImplementedError
+
+    def records(self, part: str) -> Records:
+        """The records of `train`, `val` or `test`."""
         raise NotImplementedError
 
     def batches_per_epoch(self) -> int:
@@ -158,8 +158,7 @@ class PoseDataModule(Training):
     ) -> None:
         super().__init__(num_workers, eval_batch_size, seed)
         self.reader = functools.partial(reader, root=root, max_angle=max_angle, strict=strict)
-        self.root = root
-        self.split, self.packed, self.max_angle = split, packed, max_angle
+        self.root, self.split, self.packed, self.max_angle = root, split, packed, max_angle
         self.size, self.augment = size, augment
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         self.draws_per_identity, self.test_scale, self.pairs = draws_per_identity, test_scale, pairs

@@ -6,7 +6,7 @@ which images the n-th batch of a run holds follows from the seed and n alone, so
 several, goes on exactly as one source does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +55,7 @@ class MixtureDataModule(Training):
         super().__init__(num_workers, eval_batch_size, seed)
         self.sources, weights, augments = dict(sources), dict(weights or {}), dict(augments or {})
         self.shares = {name: share for name, share in shares.items() if share is not None}
-        named: dict[str, Iterable[str]] = {"shares": self.shares, "weights": weights, "augments": augments}
+        named = {"shares": [*self.shares], "weights": [*weights], "augments": [*augments]}
         for key, names in {**named, "epoch": [epoch], "val": [val], "test": [test]}.items():
             for name in names:
                 if name not in self.sources:

@@ -81,8 +81,13 @@ def first_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-STARTERS = (("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"), ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"))
+_STARTERS = (("torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"), ("srun", "SLURM_STEP_ID", "SLURM_NTASKS"))
 """What starts all processes of a run at once, the variable by which it shows, and that of how many they are."""
+
+
+def started_together() -> bool:
+    """Whether torchrun or srun has started this process, perhaps with others, rather than Lightning or nobody."""
+    return any(mark in os.environ for _, mark, _ in _STARTERS)
 
 
 def check_agreed(given: bool) -> None:
@@ -94,7 +99,7 @@ def check_agreed(given: bool) -> None:
     Raises:
         ConfigError: as said.
     """
-    for starter, mark, count in STARTERS:
+    for starter, mark, count in _STARTERS:
         processes = os.environ.get(count, "1")
         if mark in os.environ and processes != "1" and not given:
             raise ConfigError(

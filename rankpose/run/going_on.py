@@ -1,6 +1,5 @@
 """May a run go on, and is anything left of it to do?"""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from rankpose.errors import ConfigError
-from rankpose.run.directory import STARTERS, first_process, shown
+from rankpose.run.directory import first_process, shown, started_together
 from rankpose.run.keys import Kind, kind_of, under, without_copies
 from rankpose.run.stored import CHOICES, as_stored, completed
 
@@ -45,8 +44,7 @@ def onward(run: Path, config_text: str, protocols: Sequence[str]) -> Onward:
             effect because the checkpoint restores it.
     """
     changes = _changes(run, config_text)
-    started_by_lightning = not any(mark in os.environ for _, mark, _ in STARTERS)
-    if started_by_lightning and not first_process():
+    if not started_together() and not first_process():
         return Onward(changes, False)
     results = [run, *(run / "evaluation" / protocol for protocol in protocols)]
     longer = any(kind_of(change.partition("=")[0]) == Kind.LENGTH for change in changes)
