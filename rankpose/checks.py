@@ -60,7 +60,8 @@ def simple(hint: Any, texts: bool = False) -> Any:
 
     Args:
         hint: of an argument.
-        texts: hold texts against it as well; a file may have a number for one.
+        texts: hold texts and words against it as well; a file may have a number for one, or a word such as
+            `auto` that is replaced before it is used.
     """
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     bare = [typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind for kind in kinds]
@@ -68,7 +69,7 @@ def simple(hint: Any, texts: bool = False) -> Any:
     wanted = [kind for kind, what in zip(kinds, bare, strict=True) if what in known or _is_literal(what)]
     others = [what for what in bare if what not in known and not _is_literal(what)]
     open_ends = any(not isinstance(what, type) or what in (str, object) or typing.get_args(what) for what in others)
-    tells = any(what in known[:3] or _is_literal(what) or what is str for what in bare)
+    tells = any(what in _NUMBERS or (texts and (_is_literal(what) or what is str)) for what in bare)
     return None if open_ends or not tells else typing.Union[tuple(wanted)]  # noqa: UP007  # of as many as there are
 
 
@@ -84,7 +85,7 @@ def checked(where: str = "", **keys: str) -> Callable[[C], C]:
     """
 
     def decorate(target: C) -> C:
-        function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+        function = target.__init__ if inspect.isclass(target) else target
         signature = inspect.signature(function)
         hints = functools.cache(lambda: _simple_hints(function))
 
@@ -98,7 +99,7 @@ def checked(where: str = "", **keys: str) -> Callable[[C], C]:
 
         if not inspect.isclass(target):
             return typing.cast(C, wrapper)
-        target.__init__ = wrapper  # type: ignore[misc]
+        target.__init__ = wrapper  # type: ignore[method-assign]
         return target
 
     return decorate
