@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +13,7 @@ from pandas import DataFrame
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
+from rankpose import checks
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.command.configuration import (
     build,
@@ -33,7 +35,6 @@ from rankpose.command.testing import after_training, leave_reports
 from rankpose.command.trials import about_network
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import Training
-from rankpose.errors import ConfigError
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Protocol
 from rankpose.evaluation.scores import evaluate
 from rankpose.files import write_whole
@@ -80,11 +81,9 @@ def make_task(config: DictConfig) -> PoseTask:
     )
 
 
-def set_float32_matmul(precision: str) -> None:
+@checks.checked(precision="float32_matmul")
+def set_float32_matmul(precision: Literal["highest", "high", "medium"]) -> None:
     """Decides how this process multiplies float32 matrices."""
-    known = ("highest", "high", "medium")
-    if precision not in known:
-        raise ConfigError(f"float32_matmul={precision}: is not one of {', '.join(known)}.")
     torch.set_float32_matmul_precision(precision)
 
 
@@ -196,7 +195,7 @@ def train(config: DictConfig) -> float | None:
         repeated = settle(config, overrides, run)
         if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
-        data = build(config.data)
+        data = build(config.data)  # which refuses a seed that is none
         pl.seed_everything(config.seed, workers=True, verbose=False)
         task = make_task(config)
         check_settings(config, task, data, run.checkpoint)
