@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rankpose"
 ROOMS = (
-    *("errors", "files", "pose", "data", "models", "losses", "schedules", "metrics", "predictors", "run"),
+    *("errors", "files", "pose", "data", "faces", "models", "losses", "schedules", "metrics", "predictors", "run"),
     *("evaluation", "report", "task", "callbacks", "command", "sweep"),
 )
 """In the order in which a sample goes through them: each imports only itself and those before it."""
