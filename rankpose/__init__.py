@@ -19,6 +19,7 @@ _PLACES = {
     "build_backbone": "rankpose.models",
     "euler_to_rotmat": "rankpose.pose",
     "geodesic_error": "rankpose.metrics",
+    "load": "rankpose.predictors.load",
     "load_net": "rankpose.models.checkpoint",
     "rank_loss": "rankpose.losses",
     "read_300w_lp": "rankpose.data.readers.w300lp",

@@ -1,7 +1,7 @@
 """MediaPipe's face detector (BlazeFace, short range): very quick, for faces that fill a good part of the picture.
 
 The model is a file that one gives: `blaze_face_short_range.tflite` or `face_landmarker.task`, both of Google's model
-pages (Apache-2.0). LiteRT runs it, the extra `mediapipe`; the package `mediapipe` itself would bring an OpenCV of its own.
+pages (Apache-2.0). LiteRT runs it, the extra `mediapipe`; the package `mediapipe` itself would bring its own OpenCV.
 
 Cite
     V. Bazarevsky, Y. Kartynnik, A. Vakunov, K. Raveendran, M. Grundmann: BlazeFace: Sub-millisecond Neural Face
