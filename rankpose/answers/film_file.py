@@ -40,8 +40,8 @@ class FilmFile:
         self._last = -1
         self._sound: Any = None
         self._encodes = False
-        if source.sound is not None:
-            self._add_sound(source.sound)
+        self._early: list[Any] = []
+        """Packets of sound that came before the first frame."""
 
     def write(self, frame: Frame, image: np.ndarray) -> None:
         """Adds a frame.
@@ -66,6 +66,9 @@ class FilmFile:
 
     def sound(self, packet: Any) -> None:
         """Adds a packet of the source's sound."""
+        if self._stream is None:
+            self._early.append(packet)
+            return
         if self._sound is None:
             return
         try:
@@ -112,6 +115,11 @@ class FilmFile:
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.options = {"crf": str(self._quality), "preset": self._preset}
         self._stream.time_base = self._stream.codec_context.time_base = self._source.time_base
+        if self._source.sound is not None:
+            self._add_sound(self._source.sound)
+        for packet in self._early:
+            self.sound(packet)
+        self._early = []
 
     def _add_sound(self, source: Any) -> None:
         self._encodes = source.codec_context.name not in KEPT

@@ -109,8 +109,7 @@ def _files_in(folder: Path, out: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         here = Path(place)
         folders[:] = sorted(one for one in folders if not one.startswith(".") and (here / one).resolve() != own)
-        if here.resolve() != own:
-            yield from (here / file for file in sorted(files) if not file.startswith("."))
+        yield from (here / file for file in sorted(files) if not file.startswith("."))
 
 
 def _spoken(path: Path) -> str:

