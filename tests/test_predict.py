@@ -265,10 +265,11 @@ def test_a_mistake_is_one_line(trained, heads, tmp_path):
         ("photo.jpg", "out=photo.jpg"): "out=photo.jpg: ",
         ("photo.jpg", "detector=yunet"): "detector.model is not set",
         ("photo.jpg", "detector.size=big"): "detector.size=big: must be a whole number",
-        ("photo.jpg", "film.every=0"): "film.every=0: must be at least 1",
+        ("photo.jpg", "film.every=0"): "film.every=0: must be a whole number, at least 1",
         ("photo.jpg", "smoothing.gap_s=0"): "smoothing.gap_s=0: must be above 0",
         ("photo.jpg", "detecto=yunet"): "Did you mean detector",
         ("photo.jpg", "photo.jpg"): "one input at a time",
+        ("photo.jpg", "device=abacus"): "device=abacus: cannot be used here",
         ("9",): "input=9: there is no such camera",
     }.items():
         done = predict(trained, *arguments, cwd=tmp_path)

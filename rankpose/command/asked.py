@@ -52,6 +52,7 @@ def asked_of(config: DictConfig) -> Asked:
     given = str(config.input)
     _check_word(config, "format", ("csv", "parquet", "jsonl"))
     _check_word(config, "draw", ("axes", "cube", "none"))
+    _check_numbers(config)
     path = Path(given)
     camera = int(given) if given.isascii() and given.isdigit() and not path.exists() else None
     name = f"camera{camera}" if camera is not None else (path.resolve() if path.name in ("", "..") else path).stem
@@ -91,6 +92,21 @@ def asked_of(config: DictConfig) -> Asked:
 def _check_word(config: DictConfig, key: str, words: Sequence[str]) -> None:
     if config[key] not in words:
         raise ConfigError(f"{key}={config[key]}: must be one of {', '.join(words)}.")
+
+
+def _check_numbers(config: DictConfig) -> None:
+    """Holds numbers that no signature stands for against what they may be."""
+    for key, kind, least in (
+        ("batch_size", int, 1),
+        ("film.every", int, 1),
+        ("film.frames", int, 1),
+        ("film.quality", int, 0),
+        ("film.patience_s", float, 0),
+    ):
+        value = OmegaConf.select(config, key)
+        fits = isinstance(value, int) or (kind is float and isinstance(value, float))
+        if not fits or isinstance(value, bool) or not value >= least:
+            raise ConfigError(f"{key}={value}: must be a{' whole' if kind is int else ''} number, at least {least}.")
 
 
 def _no_camera(given: str) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from rankpose.data.crop import points_around
+from rankpose.errors import ConfigError, first_line
 from rankpose.faces import Box, Face, FaceDetector
 from rankpose.faces.pictures import as_pixels
 from rankpose.files import model_file
@@ -132,7 +133,10 @@ def predictor_of(source: str | Path, device: str | None = None) -> Predictor:
     if path.suffix.lower() in (".yaml", ".yml"):
         return onnx_predictor(path)
     network = CheckpointPredictor(path).eval()
-    return network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        return network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, AssertionError) as error:  # of torch: no such device, or none of it here
+        raise ConfigError(f"device={device}: cannot be used here ({first_line(error)}).") from error
 
 
 def _weights(predictor: Predictor) -> Sequence[nn.Parameter]:
