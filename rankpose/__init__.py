@@ -19,6 +19,7 @@ _PLACES = {
     "build_backbone": "rankpose.models",
     "euler_to_rotmat": "rankpose.pose",
     "geodesic_error": "rankpose.metrics",
+    "list_models": "rankpose.models.shipped",
     "load": "rankpose.predictors.load",
     "load_net": "rankpose.models.checkpoint",
     "rank_loss": "rankpose.losses",

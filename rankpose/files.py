@@ -1,5 +1,6 @@
 """Where the configuration lies, files that are whole or not there, and how YAML is read."""
 
+import difflib
 import errno
 import json
 import math
@@ -19,17 +20,32 @@ CONFIG_DIR = str(_HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent /
 """In a wheel the configuration lies inside the package, in a checkout beside it."""
 
 
+WEIGHTS_DIR = _HERE / "models" / "weights"
+"""Where the models lie that come with the package, each with its card."""
+
+
+def shipped_models() -> dict[str, Path]:
+    """The models that come with the package, by name: their weights."""
+    return {file.stem: file for file in sorted(WEIGHTS_DIR.glob("*.safetensors"))}
+
+
 def checkpoint_file(path: str | Path) -> Path:
     """The checkpoint that a path means: of a run's folder, or of the folder of its checkpoints, the best one.
+
+    The name of a model that comes with the package (`shipped_models`) means its weights.
 
     Raises:
         CheckpointError: there is none.
     """
-    path = Path(path)
+    path, shipped = Path(path), shipped_models()
     places = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt"))
     found = next((place for place in places if place.exists()), path)
+    if not found.exists() and str(path) in shipped:
+        return shipped[str(path)]
     if not found.is_file():
-        raise CheckpointError(f"checkpoint={path}: no such file; a run keeps them in RUN/checkpoints/.")
+        models = difflib.get_close_matches(str(path), shipped, n=1, cutoff=0.5) or list(shipped)
+        hint = f" By name there is {' and '.join(models)}." if models else ""
+        raise CheckpointError(f"checkpoint={path}: no such file; a run keeps them in RUN/checkpoints/.{hint}")
     return found
 
 

@@ -17,12 +17,13 @@ has the product of both weights, so an image of weight zero is as one that is no
 All terms are computed in float32. To add a loss, write one class here and one file in `conf/loss/`.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rankpose.checks import NotNegative, Positive, checked
 from rankpose.pose import PoseOutput
 
 Unit = Literal["degrees", "normalised"]
@@ -172,13 +173,9 @@ class MSE(PoseLoss):
         robust, beta: see `squared_error`; beta in the loss's unit.
     """
 
-    def __init__(self, unit: Unit = "degrees", robust: Robust = "none", beta: float = 1.0) -> None:
+    @checked("loss.")
+    def __init__(self, unit: Unit = "degrees", robust: Robust = "none", beta: Positive = 1.0) -> None:
         super().__init__()
-        for name, value, known in (("unit", unit, tuple(UNITS)), ("robust", robust, get_args(Robust))):
-            if value not in known:
-                raise ValueError(f"loss.{name}={value!r} is not one of {', '.join(known)}")
-        if not beta > 0:
-            raise ValueError(f"loss.beta={beta}: must be above 0.")
         self.unit, self.robust, self.beta = unit, robust, beta
 
     def terms(self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
@@ -209,21 +206,19 @@ class RankMSE(MSE):
 
     needs_pairs = True
 
+    @checked("loss.")
     def __init__(
         self,
-        weight: float = 1.0,
-        margin: float = 0.0,
+        weight: NotNegative = 1.0,
+        margin: NotNegative = 0.0,
         squared: bool = False,
         unit: Unit = "degrees",
-        slope: float = 0.0,
+        slope: NotNegative = 0.0,
         robust: Robust = "none",
-        beta: float = 1.0,
+        beta: Positive = 1.0,
     ) -> None:
         super().__init__(unit, robust, beta)
         self.weight, self.margin, self.squared, self.slope = weight, margin, squared, slope
-        for name, value in (("weight", weight), ("margin", margin), ("slope", slope)):
-            if value < 0:
-                raise ValueError(f"loss.{name}={value}: must not be negative; loss=mse ranks nothing.")
 
     def angle_terms(
         self, prediction: Tensor, target: Tensor, identity: Tensor, weight: Tensor | None
@@ -260,20 +255,19 @@ class BalancedRankMSE(RankMSE):
     """Of the averages, a step."""
     pulls: Tensor
 
+    @checked("loss.")
     def __init__(
         self,
-        share: float = 0.5,
-        margin: float = 0.0,
+        share: NotNegative = 0.5,
+        margin: NotNegative = 0.0,
         squared: bool = False,
         unit: Unit = "degrees",
-        slope: float = 0.0,
+        slope: NotNegative = 0.0,
         robust: Robust = "none",
-        beta: float = 1.0,
+        beta: Positive = 1.0,
     ) -> None:
         super().__init__(1.0, margin, squared, unit, slope, robust, beta)
         self.share = share
-        if share < 0:
-            raise ValueError(f"loss.share={share}: must not be negative; loss=mse ranks nothing.")
         # averages of the two norms; a buffer, so that a resumed run goes on with them
         self.register_buffer("pulls", torch.zeros(2))
 

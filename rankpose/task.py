@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +11,7 @@ from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rankpose.checks import Count, NotNegative, checked
 from rankpose.data.batches import Batch
 from rankpose.errors import ConfigError
 from rankpose.losses import PoseLoss
@@ -85,22 +86,19 @@ class PoseTask(PoseScoring):
         made_from: what the network was made from; goes into checkpoints, which cannot be loaded without.
     """
 
+    @checked()
     def __init__(
         self,
         net: PoseNet,
         loss: PoseLoss,
         optimizer: Callable[[Any], Optimizer],
         schedule: Schedule,
-        weight_decay: float = 0.0,
+        weight_decay: NotNegative = 0.0,
         lr_scaling: LrScaling = "none",
-        lr_reference_batch: int = 64,
+        lr_reference_batch: Count = 64,
         made_from: MadeFrom | None = None,
     ) -> None:
         super().__init__(net)
-        if lr_scaling not in get_args(LrScaling):
-            raise ConfigError(f"lr_scaling={lr_scaling}: is not one of {', '.join(get_args(LrScaling))}.")
-        if lr_reference_batch < 1:
-            raise ConfigError(f"lr_reference_batch={lr_reference_batch}: a number of images, at least 1.")
         self.lr_scaling, self.lr_reference_batch = lr_scaling, lr_reference_batch
         self.loss = loss
         self.make_optimizer, self.make_schedule, self.weight_decay = optimizer, schedule, weight_decay
@@ -110,8 +108,6 @@ class PoseTask(PoseScoring):
 
     def _check_optimizer(self) -> None:
         """Has optimizer and schedule refuse now what they would refuse as training begins."""
-        if not isinstance(self.weight_decay, int | float) or self.weight_decay < 0:
-            raise ConfigError(f"weight_decay={self.weight_decay}: must be a number, not negative.")
         try:
             optimizer = self.make_optimizer([nn.Parameter(torch.zeros(1))])
         except (TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ import torch
 from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
-from rankpose import evaluate, export, prepare, train
+from rankpose import evaluate, export, label, prepare, train
 from rankpose.command.configuration import build, plain
 from rankpose.command.help import WIDTH, choices, groups_of, meaning
 from rankpose.errors import ConfigError
@@ -25,7 +25,13 @@ from rankpose.losses import BalancedRankMSE, RankMSE
 from rankpose.sweep import runs as sweeps
 
 CONF = Path(CONFIG_DIR)
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "prepare": prepare.main, "export": export.main}
+COMMANDS = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "prepare": prepare.main,
+    "export": export.main,
+    "label": label.main,
+}
 CHOICES = [
     pytest.param(command, group, choice, id=f"{command}-{group}={choice}")
     for command in COMMANDS
@@ -244,7 +250,7 @@ CONTRADICTORY = {
     "loss.weight=-1": "loss.weight=-1",
     "loss.weight=heavy": "loss.weight=heavy: must be a number",
     "loss.margin=-1": "loss.margin=-1",
-    "loss.unit=radians": "degrees, normalised",
+    "loss.unit=radians": "loss.unit=radians: must be degrees or normalised",
     "loss.squared=maybe": "loss.squared=maybe: must be true or false",
     "data.images_per_identity=1": "Set data.images_per_identity=2, or loss=mse",
     "data.identities_per_batch=0": "data.identities_per_batch=0",
@@ -341,9 +347,9 @@ def test_a_key_that_its_target_does_not_take_is_named():
 
 @pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"margin": -0.1}, {"slope": -1.0}])
 def test_a_ranking_loss_refuses_to_reward_a_wrong_order(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises(ConfigError, match=rf"^loss\.{next(iter(wrong))}=.*: must be at least 0\."):
         RankMSE(**wrong)
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(ConfigError, match=r"^loss\.share=-1\.0: must be at least 0\."):
         BalancedRankMSE(share=-1.0)
 
 

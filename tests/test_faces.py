@@ -266,7 +266,7 @@ def test_people_keep_their_numbers_where_one_hides_another(renders):
     follower = Follower(25, detector.min_score)
     seen = []
     for number, (frame, middle) in enumerate(zip(frames, middles, strict=True)):
-        faces = detector.lenient()(frame)
+        faces = detector.for_films()(frame)
         people = follower(faces, number / 25)
         seen.append(
             [(person, (face.box[0] + face.box[2]) / 2 - middle) for person, face in zip(people, faces, strict=True)]

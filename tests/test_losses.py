@@ -8,6 +8,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from rankpose.errors import ConfigError
 from rankpose.losses import (
     MSE,
     BalancedRankMSE,
@@ -169,11 +170,11 @@ def test_half_precision_predictions_give_a_float32_loss():
 
 
 def test_unknown_options_are_named():
-    with pytest.raises(ValueError, match="radians"):
+    with pytest.raises(ConfigError, match=r"^loss\.unit=radians: must be degrees or normalised\.$"):
         MSE(unit="radians")
-    with pytest.raises(ValueError, match=r"loss\.robust='huber' is not one of none, smooth_l1"):
+    with pytest.raises(ConfigError, match=r"^loss\.robust=huber: must be none or smooth_l1\.$"):
         MSE(robust="huber")
-    with pytest.raises(ValueError, match=r"loss\.beta=0"):
+    with pytest.raises(ConfigError, match=r"^loss\.beta=0\.0: must be above 0\.$"):
         RankMSE(robust="smooth_l1", beta=0.0)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import load_net
-from rankpose.models.weights import PACKAGES, from_package
+from rankpose.models.pretrained import PACKAGES, from_package
 from rankpose.pose import VectorProjection
 
 SMALL = {"name": "resnet10t", "options": {"stem_type": "", "channels": [8, 16, 24, 32]}}

@@ -46,6 +46,12 @@ def test_a_table_gives_poses_and_boxes_in_the_middle(pictures):
     assert len(records.identity_names) == 9
 
 
+def test_weights_may_be_left_out_of_account(pictures):
+    pictures[1]["weight"] = np.linspace(0.1, 0.9, 9)
+    assert read(pictures).weight is not None
+    assert read(pictures, weighted=False).weight is None
+
+
 def test_boxes_landmarks_weights_and_who_come_from_the_table(pictures):
     root, table = pictures
     table["person"] = ["ann"] * 3 + ["bob"] * 6

@@ -37,6 +37,7 @@ class FilmPoses:
         estimator: detector and predictor.
         rate: of the film, frames a second.
         every: the detector sees every so many-th frame; between two of these, boxes move evenly from one to the next.
+        size: the longer side of the frames as the detector sees them, pixels; None takes the detector's own.
         frames: that wait for each other to be posed as one batch.
         smoothing: makes a filter of rotations for each person; None leaves poses as they are predicted.
         patience_s: see `Follower`.
@@ -50,6 +51,7 @@ class FilmPoses:
         estimator: Estimator,
         rate: float,
         every: int = 1,
+        size: int | None = None,
         frames: int = 8,
         smoothing: Callable[[], OneEuro] | None = OneEuro,
         patience_s: float = 2.0,
@@ -58,7 +60,7 @@ class FilmPoses:
             if value < 1:
                 raise ConfigError(f"{name}={value}: must be at least 1.")
         self.estimator, self.every, self.frames, self._smoothing = estimator, every, frames, smoothing
-        self._detector = estimator.detector.lenient()
+        self._detector = estimator.detector.for_films(size)
         self._follower = Follower(rate, estimator.detector.min_score, patience_s)
         self._filters: dict[int, OneEuro] = {}
         self.seconds: dict[str, float] = dict.fromkeys(("detect", "follow", "crop", "network", "smooth"), 0.0)

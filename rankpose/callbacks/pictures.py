@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from rankpose.checks import Count, checked
 from rankpose.data.crop_rules import RankPoseCrop
-from rankpose.errors import ConfigError
 from rankpose.evaluation.scores import pose_table
 from rankpose.pose import ANGLES
 from rankpose.report.heads import degrees, head_or_grey
@@ -24,10 +24,8 @@ class ValidationPictures(pl.Callback):
         size: side of a picture, pixels.
     """
 
-    def __init__(self, every: int = 1, images: int = 8, size: int = 192) -> None:
-        for name, value in (("every", every), ("images", images), ("size", size)):
-            if value < 1:
-                raise ConfigError(f"callbacks.pictures.{name}={value}: must be at least 1.")
+    @checked("callbacks.pictures.")
+    def __init__(self, every: Count = 1, images: Count = 8, size: Count = 192) -> None:
         self.every, self.images, self.size = every, images, size
         self._validations = 0
 

@@ -101,6 +101,7 @@ def _check_numbers(config: DictConfig) -> None:
         ("film.every", int, 1),
         ("film.frames", int, 1),
         ("film.quality", int, 0),
+        *([("film.size", int, 32)] if config.film.size is not None else []),
         ("film.patience_s", float, 0),
     ):
         value = OmegaConf.select(config, key)

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import traceback
-import types
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from rankpose.checks import fault, simple
 from rankpose.command.help import choices, groups_of, help_page
 from rankpose.command.hydra_private import full_key
 from rankpose.errors import ConfigError, one_line, one_line_errors, say_anything, user_error
@@ -441,9 +441,9 @@ def check_own_keys(config: DictConfig, name: str) -> None:
             raise ConfigError(f"{group}: is left out. Choose one of {', '.join(choices(Path(CONFIG_DIR), group))}.")
     defaults: Any = OmegaConf.to_container(OmegaConf.load(Path(CONFIG_DIR) / f"{name}.yaml"))
     for key, default in defaults.items():
-        kind = float if isinstance(default, float) else type(default)
-        if kind in (bool, int, float) and not _PLAIN[kind](config[key]):
-            raise ConfigError(f"{key}={config[key]}: must be {_SPOKEN[kind]}.")
+        said = fault(type(default), config[key]) if isinstance(default, bool | int | float) else None
+        if said is not None:
+            raise ConfigError(f"{key}={config[key]}: must be {said}.")
 
 
 _MAY_LACK = ("logger", "callbacks")
@@ -459,43 +459,19 @@ def _check_types(config: Any) -> None:
         return
     try:
         found: Any = hydra.utils.get_object(target)
-        hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
+        hints = typing.get_type_hints(found.__init__ if inspect.isclass(found) else found, include_extras=True)
     except Exception:  # what cannot be imported or is annotated in another way is told when it is built
         return
     raw = OmegaConf.to_container(config, resolve=False)
     assert isinstance(raw, dict)
     for key, hint in hints.items():
         if key in config and not OmegaConf.is_missing(config, key):
-            kinds = typing.get_args(hint) if _is_union(hint) else (hint,)
-            wanted = [kind for kind in kinds if kind in _PLAIN]
-            # what may be a text, or a list, is for the target to check; a file holds no object of a class
-            certain = {bool, int, float} & set(wanted) and all(
-                (isinstance(kind, type) and kind not in _OPEN) or _is_literal(kind) for kind in kinds
-            )
-            words = [word for kind in kinds if _is_literal(kind) for word in typing.get_args(kind)]
-            if certain and config[key] not in words and not any(_PLAIN[kind](config[key]) for kind in wanted):
+            certain = simple(hint)
+            said = None if certain is None else fault(certain, config[key])
+            if said is not None:
                 source = raw[key] if OmegaConf.is_interpolation(config, key) else ""
                 name = source[2:-1] if source else full_key(config, key)
-                expected = " or ".join([*(_SPOKEN[kind] for kind in wanted), *map(str, words)])
-                raise ConfigError(f"{name}={config[key]}: must be {expected}.")
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _is_literal(hint: Any) -> bool:
-    return typing.get_origin(hint) is typing.Literal
-
-
-_OPEN = (str, Any, object)
-_PLAIN: dict[Any, Callable[[Any], bool]] = {
-    bool: lambda value: isinstance(value, bool),
-    int: lambda value: isinstance(value, int) and not isinstance(value, bool),
-    float: lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    type(None): lambda value: value is None,
-}
-_SPOKEN = {bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
+                raise ConfigError(f"{name}={config[key]}: must be {said}.")
 
 
 def plain(config: Any) -> Any:

@@ -5,8 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,7 +25,7 @@ from rankpose.answers.rows import Row, row_of, write_rows
 from rankpose.command.asked import Asked
 from rankpose.command.configuration import build, check_own_keys
 from rankpose.errors import ConfigError, DatasetError, RankPoseError
-from rankpose.faces.films import Camera, Film, Frame
+from rankpose.faces.films import Camera, Film, Frame, read_ahead
 from rankpose.faces.smoothing import OneEuro
 from rankpose.files import NO_ROOM, no_room_for, write_whole
 from rankpose.predictors.load import Estimator, predictor_of
@@ -154,6 +154,7 @@ def _film(
         estimator,
         source.rate,
         every=1 if live else int(config.film.every),
+        size=config.film.size,
         frames=1 if live else int(config.film.frames),
         smoothing=partial(build, config.smoothing) if config.smooth else None,
         patience_s=float(config.film.patience_s),
@@ -169,7 +170,9 @@ def _film(
             stack.callback(film.discard)
         show = _screen(live)
         bar = stack.enter_context(tqdm(total=source.expected or None, unit="frame", desc=name, disable=None))
-        for seen in poses(_until(stop, source.frames(film.sound if film else None))):
+        sound = film.sound if film else None
+        frames = source.frames() if isinstance(source, Camera) else read_ahead(source, sound)
+        for seen in poses(_until(stop, frames)):
             rows += _rows(name, seen)
             done, with_face = done + 1, with_face + bool(seen.heads)
             if film or show:
@@ -188,11 +191,12 @@ def _film(
         _say(failures[-1])
 
 
-def _until(stop: Stop, frames: Iterator[Frame]) -> Iterator[Frame]:
-    for frame in frames:
-        if stop.by is not None:
-            return
-        yield frame
+def _until(stop: Stop, frames: Generator[Frame, None, None]) -> Iterator[Frame]:
+    with closing(frames):  # ends its reader as well
+        for frame in frames:
+            if stop.by is not None:
+                return
+            yield frame
 
 
 def _rows(name: str, seen: Seen) -> list[Row]:

@@ -8,8 +8,8 @@ from rankpose.run.keys import assignment, quoted
 
 SEVERAL = ("checkpoint", "predictor", "protocol", "name")
 """Keys of `rankpose.evaluate` that take more than one value."""
-LISTS = ("protocols",)
-"""Keys of `rankpose.train` that are lists."""
+LISTS = ("protocols", "teacher")
+"""Keys of `rankpose.train` and `rankpose.label` that are lists."""
 _ALSO = {"protocols": "protocol"}
 """What `rankpose.train` calls it."""
 _SWEEP = ("-m", "--multirun")

@@ -24,6 +24,7 @@ from rankpose.evaluation.names import distinct_names
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation
 from rankpose.evaluation.stored import Failure
+from rankpose.files import WEIGHTS_DIR
 from rankpose.predictors import TablePredictor
 from rankpose.report.results import write_results
 from rankpose.run.directory import shown
@@ -155,7 +156,8 @@ def _check_place(out: Path) -> None:
 
 def _default_place(tests: Sequence[Trial]) -> Path:
     first, *others = tests
-    if others or first.choice != "checkpoint":
+    shipped = first.choice == "checkpoint" and Path(first.config.checkpoint).parent == WEIGHTS_DIR
+    if others or shipped or first.choice != "checkpoint":
         return Path("evaluations", datetime.now().strftime("%Y-%m-%d/%H-%M-%S"))
     checkpoint = Path(first.config.checkpoint)
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

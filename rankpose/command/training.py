@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Literal
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +13,7 @@ from pandas import DataFrame
 from pytorch_lightning.callbacks import Checkpoint, LearningRateMonitor, ProgressBar
 from torch import Tensor
 
+from rankpose import checks
 from rankpose.callbacks.averaging import MovingAverage
 from rankpose.command.configuration import (
     build,
@@ -33,12 +35,11 @@ from rankpose.command.testing import after_training, leave_reports
 from rankpose.command.trials import about_network
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.datamodule import Training
-from rankpose.errors import ConfigError
 from rankpose.evaluation.protocol import HELD_OUT, HELD_OUT_TITLE, OWN_MODEL, Protocol
 from rankpose.evaluation.scores import evaluate
 from rankpose.files import write_whole
 from rankpose.models import PoseNet, build_backbone
-from rankpose.models.checkpoint import MadeFrom, check_same_task
+from rankpose.models.checkpoint import MadeFrom, begin_with, check_same_task
 from rankpose.report.main_table import images_in_words
 from rankpose.report.results import write_results
 from rankpose.report.text_table import table_of
@@ -58,7 +59,14 @@ PARTS = ("train", "val", "test")
 
 def make_task(config: DictConfig) -> PoseTask:
     """The network, its loss and its optimizer."""
-    net = PoseNet(build_backbone(**plain(config.backbone)), build(config.representation), config.channels_last)
+    made_from = MadeFrom.of({field.name: plain(config[field.name]) for field in fields(MadeFrom)})
+    # the weights of `init` take the place of those that the backbone would fetch
+    fetched = {"pretrained": False, "weights": None} if config.init is not None else {}
+    net = PoseNet(
+        build_backbone(**plain(config.backbone) | fetched), build(config.representation), config.channels_last
+    )
+    if config.init is not None:
+        begin_with(net, made_from, config.init)
     if config.compile:
         net.compile()  # in its place: the names of the weights stay
     return PoseTask(
@@ -69,15 +77,13 @@ def make_task(config: DictConfig) -> PoseTask:
         weight_decay=config.weight_decay,
         lr_scaling=config.lr_scaling,
         lr_reference_batch=config.lr_reference_batch,
-        made_from=MadeFrom.of({field.name: plain(config[field.name]) for field in fields(MadeFrom)}),
+        made_from=made_from,
     )
 
 
-def set_float32_matmul(precision: str) -> None:
+@checks.checked(precision="float32_matmul")
+def set_float32_matmul(precision: Literal["highest", "high", "medium"]) -> None:
     """Decides how this process multiplies float32 matrices."""
-    known = ("highest", "high", "medium")
-    if precision not in known:
-        raise ConfigError(f"float32_matmul={precision}: is not one of {', '.join(known)}.")
     torch.set_float32_matmul_precision(precision)
 
 
@@ -189,7 +195,7 @@ def train(config: DictConfig) -> float | None:
         repeated = settle(config, overrides, run)
         if run.has_ended(stored_text(stored(config)), config.protocols):
             return run.best
-        data = build(config.data)
+        data = build(config.data)  # which refuses a seed that is none
         pl.seed_everything(config.seed, workers=True, verbose=False)
         task = make_task(config)
         check_settings(config, task, data, run.checkpoint)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, arange, from_numpy, nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from rankpose.command.configuration import build, told
 from rankpose.command.several import SEVERAL
@@ -26,12 +28,15 @@ from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
 from rankpose.files import CONFIG_DIR, checkpoint_file
-from rankpose.predictors import Predictor, TablePredictor
+from rankpose.predictors import Onlooker, Predictor, TablePredictor
+from rankpose.predictors.answers import Faces, answers
 from rankpose.run.directory import shown
 from rankpose.run.keys import flat, literal
 from rankpose.task import PoseScoring
 
 log = logging.getLogger(__name__)
+
+Model = Predictor | Onlooker | TablePredictor
 
 
 class PlainCropData(pl.LightningDataModule):
@@ -49,7 +54,7 @@ class PlainCropData(pl.LightningDataModule):
 
 def predict(
     config: DictConfig,
-    predictor: "Predictor | TablePredictor",
+    predictor: Model,
     records: Records,
     protocol: Protocol,
     corruption: Corruption | None,
@@ -59,6 +64,12 @@ def predict(
         if corruption is not None:
             raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
         return arange(len(records)), predictor.predict(records)
+    if isinstance(predictor, Onlooker):
+        if protocol.crop is not None:
+            raise ConfigError("protocol.crop: this predictor is given whole pictures, and finds its crop itself.")
+        faces = Faces([predictor], records, corruption=corruption, seed=protocol.seed)
+        found = tqdm(answers(faces, num_workers=config.num_workers), "faces", len(faces), leave=False, disable=None)
+        return arange(len(records)), from_numpy(np.array([one[0, :3] for one in found], np.float32))
     assert isinstance(predictor, nn.Module)
     crops = PlainCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
     test = PoseScoring(predictor)
@@ -101,7 +112,7 @@ class Trial:
     model: str
     """What it is called in tables."""
     protocol: Protocol
-    predictor: "Predictor | TablePredictor"
+    predictor: Model
 
     def __str__(self) -> str:
         return f"{self.model} under {self.protocol.name}"
@@ -115,7 +126,8 @@ class Trial:
             about = f"checkpoint {shown(Path(self.config.checkpoint))}"
         if isinstance(self.predictor, TablePredictor):
             return about
-        return about_network(about, self.predictor.size, self.predictor.crop)
+        twice = ", and its mirror image" if getattr(self.predictor, "mirror", False) else ""
+        return about_network(about, self.predictor.size, self.predictor.crop) + twice
 
     def evaluations(self, records: Records) -> list[Evaluation]:
         """On clean images, then on corrupted ones where the protocol asks for them."""

@@ -237,7 +237,7 @@ def make_loader(dataset: Dataset[Batch], sampler: Sampler[Any], num_workers: int
         # a GPU takes a batch in less time than a busy core may be late by; a CPU does not
         prefetch_factor=(4 if gpu else 2) if workers > 0 else None,
         pin_memory=gpu,
-        worker_init_fn=_start,
+        worker_init_fn=start_loader,
     )
 
 
@@ -255,7 +255,8 @@ def default_workers(processes: int = 1) -> int:
     return max(1, min(8, pool.usable_cores() // processes))
 
 
-def _start(worker: int) -> None:
+def start_loader(worker: int) -> None:
+    """What a loader process does first."""
     pool.heed_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -9,13 +9,15 @@ Pixel coordinates: whole numbers are pixel centres, y points down. To add a rule
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import cv2
 import numpy as np
+from annotated_types import Ge
 from PIL import Image
 from torchvision.transforms import functional as pil_transforms
 
+from rankpose.checks import NotNegative, Positive, checked
 from rankpose.data.crop import View, crop_matrix, plain_square, warp_image
 from rankpose.errors import ConfigError
 
@@ -35,15 +37,12 @@ class CropRule(Protocol):
         ...
 
 
+@checked()
 @dataclass(frozen=True)
 class RankPoseCrop:
     """RankPose's: the square with the middle of the face box, its side `scale` times the box's larger side."""
 
-    scale: float = 1.4
-
-    def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ConfigError(f"scale={self.scale}: must be above 0.")
+    scale: Positive = 1.4
 
     def rectangle(self, points: np.ndarray) -> Rectangle:
         left, top, side = plain_square(points, self.scale)
@@ -53,6 +52,7 @@ class RankPoseCrop:
         return warp_image(image, crop_matrix(points, size, View(scale=self.scale)), size)
 
 
+@checked()
 @dataclass(frozen=True)
 class HopeNetCrop:
     """HopeNet's in testing (Ruiz et al., CVPR Workshops 2018), which 6DRepNet and many others took over.
@@ -69,14 +69,8 @@ class HopeNetCrop:
         zoom: the short side after resizing over the input's side: 1 for HopeNet, 256/224 for 6DRepNet.
     """
 
-    k: float = 0.2
-    zoom: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.k >= 0:
-            raise ConfigError(f"k={self.k}: must not be below 0.")
-        if not self.zoom >= 1:
-            raise ConfigError(f"zoom={self.zoom}: must be at least 1.")
+    k: NotNegative = 0.2
+    zoom: Annotated[float, Ge(1)] = 1.0
 
     def rectangle(self, points: np.ndarray) -> Rectangle:
         left, top, right, bottom = self._box(points)
@@ -95,6 +89,7 @@ class HopeNetCrop:
         return _pixels(np.trunc([left, top, right, bottom]))
 
 
+@checked()
 @dataclass(frozen=True)
 class BoxCrop:
     """The face box with a margin on each side, bounds rounded to whole pixels, resized to the input (bilinear).

@@ -6,12 +6,14 @@
 import functools
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytorch_lightning as pl
+from annotated_types import Ge
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from rankpose.checks import Count, NotNegative, checked
 from rankpose.data.augment import Augment
 from rankpose.data.batches import Batch, CropDataset, PlainCrops, every_image, make_loader
 from rankpose.data.crop_rules import RankPoseCrop
@@ -35,15 +37,12 @@ class Training(pl.LightningDataModule):
     images_per_identity: int
     """The most images of an identity that stand together in a batch."""
 
-    def __init__(self, num_workers: int | None, eval_batch_size: int, seed: int) -> None:
+    @checked("data.", seed="seed")
+    def __init__(
+        self, num_workers: Annotated[int, Ge(0)] | None, eval_batch_size: Count, seed: Annotated[int, Ge(0)]
+    ) -> None:
         super().__init__()
         self.num_workers, self.eval_batch_size, self.seed = num_workers, eval_batch_size, seed
-        for name, value, least in (
-            ("data.eval_batch_size", eval_batch_size, 1),
-            ("data.num_workers", num_workers or 0, 0),
-            ("seed", seed, 0),
-        ):
-            _at_least(name, value, least)
 
     @property
     def images_per_batch(self) -> int:
@@ -107,11 +106,6 @@ class Training(pl.LightningDataModule):
         return epochs.processed, start if loop.restarting else 0
 
 
-def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
-        raise ConfigError(f"{name}={value}: must be at least {least}.")
-
-
 class PoseDataModule(Training):
     """Training, validation and test batches of one data set.
 
@@ -126,7 +120,7 @@ class PoseDataModule(Training):
         identities_per_batch: P, of one process.
         images_per_identity: K.
         draws_per_identity: how often an epoch visits each identity.
-        test_scale: side of the crop over the face box's in validation and test.
+        test_scale: side of the crop over the face box's in validation and test; below 1 it would cut into the face.
         eval_batch_size: images a batch in validation and test.
         max_angle: images with an angle beyond +- this many degrees are left out; None keeps all.
         strict: stop at the first unusable file instead of leaving it out.
@@ -139,26 +133,27 @@ class PoseDataModule(Training):
             as an annotator errs; validation and test keep theirs.
     """
 
+    @checked("data.", size="image_size", test_scale="test_scale", seed="seed")
     def __init__(
         self,
         reader: Callable[..., Records],
         root: str,
         split: Callable[[Records], Splits] | None,
-        size: int,
+        size: Count,
         packed: str | None = None,
         augment: Augment | None = None,
-        identities_per_batch: int = 32,
-        images_per_identity: int = 2,
-        draws_per_identity: int = 5,
-        test_scale: float = 1.4,
+        identities_per_batch: Count = 32,
+        images_per_identity: Count = 2,
+        draws_per_identity: Count = 5,
+        test_scale: Annotated[float, Ge(1)] = 1.4,
         eval_batch_size: int = 128,
         max_angle: float | None = 99.0,
         strict: bool = False,
         num_workers: int | None = None,
         seed: int = 0,
         pairs: Pairs = "any",
-        train_identities: int | None = None,
-        label_noise_deg: float = 0.0,
+        train_identities: Count | None = None,
+        label_noise_deg: NotNegative = 0.0,
         identity: str | None = None,
     ) -> None:
         super().__init__(num_workers, eval_batch_size, seed)
@@ -170,14 +165,6 @@ class PoseDataModule(Training):
         self.train_identities, self.label_noise_deg = train_identities, label_noise_deg
         self.identity = identity
         self.splits: Splits | None = None
-        for name, value, least in (
-            ("image_size", size, 1),
-            ("test_scale", test_scale, 1),  # below, it cuts into the face
-            ("data.identities_per_batch", identities_per_batch, 1),
-            ("data.images_per_identity", images_per_identity, 1),
-            ("data.draws_per_identity", draws_per_identity, 1),
-        ):
-            _at_least(name, value, least)
 
     def setup(self, stage: str) -> None:
         if self.splits is not None:
@@ -209,8 +196,6 @@ class PoseDataModule(Training):
         """Training's labels, or these with noise."""
         if self.label_noise_deg == 0:
             return records
-        if self.label_noise_deg < 0:
-            raise ConfigError(f"data.label_noise_deg={self.label_noise_deg}: a standard deviation is not negative.")
         noise = np.random.default_rng([self.seed, 2]).normal(0, self.label_noise_deg, records.pose.shape)
         return replace(records, pose=(records.pose + noise).astype(np.float32))
 

@@ -7,13 +7,14 @@ still to come.
 """
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from rankpose.errors import ConfigError, DatasetError
+from rankpose.checks import checked
+from rankpose.errors import DatasetError
 from rankpose.pose import euler_to_rotmat
 
 Pairs = Literal["any", "close", "far"]
@@ -54,6 +55,7 @@ class IdentitySampler(Sampler[list[Draw]]):
         DatasetError: identities with K images are too few for one batch; names what would fill it.
     """
 
+    @checked("data.", seed="seed")
     def __init__(
         self,
         identity: np.ndarray,
@@ -68,8 +70,6 @@ class IdentitySampler(Sampler[list[Draw]]):
         start_batch: int = 0,
         pairs: Pairs = "any",
     ) -> None:
-        if pairs not in get_args(Pairs):
-            raise ConfigError(f"data.pairs={pairs}: is not one of {', '.join(get_args(Pairs))}.")
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         self.draws_per_identity, self.seed = draws_per_identity, seed
         self.rank, self.world_size = rank, world_size

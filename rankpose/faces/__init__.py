@@ -58,12 +58,21 @@ class FaceDetector:
         """
         raise NotImplementedError
 
-    def lenient(self) -> Self:
-        """The same detector, which also gives faces half as sure: in a film they go on with people who are known."""
+    size: int | None = None
+    """The picture's longer side as the detector sees it, pixels; None where that cannot be chosen."""
+
+    def for_films(self, size: int | None = None) -> Self:
+        """The same detector, which also gives faces half as sure: they go on with people who are known.
+
+        Args:
+            size: see `size`, where that can be chosen; None leaves it.
+        """
         other = copy.copy(self)
         for name in ("_detector", "_session", "_network", "_runner"):  # what was opened belongs to one of the two
             other.__dict__.pop(name, None)
         other.min_score = self.min_score / 2
+        if self.size is not None and size is not None:
+            other.size = size
         return other
 
     def to_face_box(self, box: Box) -> np.ndarray:

@@ -58,7 +58,8 @@ class CenterFace(FaceDetector):
         if not 0 < min_score < 1:
             raise ConfigError(f"detector.min_score={min_score}: must be between 0 and 1.")
         self.model = None if model is None else given(model, "centerface", "the ONNX file of CenterFace")
-        self.size, self.min_score, self.threads = size, min_score, threads
+        self.size: int = size
+        self.min_score, self.threads = min_score, threads
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         largest = min(self.size, max(image.shape[:2]))

@@ -3,10 +3,13 @@
 A film that breaks off gives what can be read, and says so afterwards (`Film.damage`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import Any
 
 import av
@@ -81,7 +84,7 @@ class Film:
         self.damage = ""
         """What could not be read, once `frames` is through; empty where all could."""
 
-    def frames(self, on_sound: Callable[[Any], None] | None = None) -> Iterator[Frame]:
+    def frames(self, on_sound: Callable[[Any], None] | None = None) -> Generator[Frame, None, None]:
         """All frames, once.
 
         Args:
@@ -170,7 +173,7 @@ class Camera:
             raise ConfigError(f"input={source}: there is no such camera here; the first one is 0.")
         self.rate = min(max(self._capture.get(cv2.CAP_PROP_FPS) or 30.0, 1.0), 240.0)
 
-    def frames(self, on_sound: Callable[[Any], None] | None = None) -> Iterator[Frame]:
+    def frames(self, on_sound: Callable[[Any], None] | None = None) -> Generator[Frame, None, None]:
         """Frames as they come, with the times at which they came, until the camera gives none."""
         from time import monotonic
 
@@ -190,3 +193,54 @@ class Camera:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def read_ahead(
+    source: Film, on_sound: Callable[[Any], None] | None = None, depth: int = 8
+) -> Generator[Frame, None, None]:
+    """The frames of `source.frames`, decoded by a thread of their own while others are worked on.
+
+    Args:
+        source: the film.
+        on_sound: gets packets of sound, in the thread of the caller.
+        depth: frames and packets that may wait.
+
+    Raises:
+        Exception: whatever reading raises.
+    """
+    waiting: Queue[tuple[str, Any]] = Queue(maxsize=depth)
+    left = Event()
+
+    def put(kind: str, what: Any) -> None:
+        while not left.is_set():
+            try:
+                return waiting.put((kind, what), timeout=0.1)
+            except Full:
+                continue
+
+    def read() -> None:
+        try:
+            for frame in source.frames(None if on_sound is None else partial(put, "sound")):
+                if left.is_set():
+                    return
+                put("frame", frame)
+            put("end", None)
+        except BaseException as error:
+            put("error", error)
+
+    reader = Thread(target=read, name="film", daemon=True)
+    reader.start()
+    try:
+        while True:
+            kind, what = waiting.get()
+            if kind == "frame":
+                yield what
+            elif kind == "sound" and on_sound is not None:
+                on_sound(what)
+            elif kind == "error":
+                raise what
+            elif kind == "end":
+                return
+    finally:
+        left.set()
+        reader.join()

@@ -34,7 +34,8 @@ class Mtcnn(FaceDetector):
         self, size: int = 640, min_size: int = 20, min_score: float = 0.9, side: float = 0.914, lower: float = 0.131
     ) -> None:
         super().__init__(side, lower)
-        self.size, self.min_size, self.min_score = size, min_size, min_score
+        self.size: int = size
+        self.min_size, self.min_score = min_size, min_score
         self._network  # noqa: B018  (a package that lacks is told before any picture is read)
 
     def __call__(self, image: np.ndarray) -> list[Face]:

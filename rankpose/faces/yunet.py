@@ -40,7 +40,8 @@ class YuNet(FaceDetector):
     ) -> None:
         super().__init__(side, lower)
         self.model = given(model, "yunet", "face_detection_yunet_2023mar.onnx of OpenCV's model zoo")
-        self.size, self.min_score = size, min_score
+        self.size: int = size
+        self.min_score = min_score
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]

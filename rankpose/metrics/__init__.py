@@ -9,7 +9,7 @@ Whoever evaluates refuses predictions that are not numbers. Here a NaN makes mea
 and counts as beyond every threshold, as wrongly ordered, and as no rank correlation.
 """
 
-from rankpose.metrics.angles import AXES, angle_error, axis_error, geodesic_error, rotation_angle
+from rankpose.metrics.angles import AXES, angle_error, axis_error, geodesic_error, rotation_angle, slope
 from rankpose.metrics.curves import CURVE_LIMIT_DEG, THRESHOLDS_DEG, cumulative_share
 from rankpose.metrics.frames import aligned, alignment
 from rankpose.metrics.order import GAPS_DEG, PairCounts, pair_counts, pair_order, spearman
@@ -45,5 +45,6 @@ __all__ = [
     "pose_scores",
     "rotation_angle",
     "scores",
+    "slope",
     "spearman",
 ]

@@ -53,3 +53,26 @@ def axis_error(prediction: Tensor, target: Tensor) -> Tensor:
 def rotation_angle(rotation: Tensor) -> Tensor:
     """How far a rotation turns. (..., 3, 3) to (...,) degrees in [0, 180]."""
     return torch.rad2deg(roma.rotmat_to_rotvec(rotation).norm(dim=-1))
+
+
+def slope(prediction: Tensor, target: Tensor) -> Tensor:
+    """How much of the truth a prediction follows: the slope of the line through (truth, prediction) of each angle.
+
+    Of total least squares, so that it is the same whichever of both has the errors: the first principal axis. A network
+    that is unsure answers nearer to the middle than the truth is, which gives a slope below 1; where the truths' mean
+    is not 0, that looks like a bias.
+
+    Args:
+        prediction, target: (N, 3) degrees, two images or more.
+
+    Returns:
+        (3,); NaN where truth and predictions are all the same.
+
+    >>> slope(torch.tensor([[8.0, 0.0, 1.0], [-8.0, 1.0, 0.0]]), torch.tensor([[10.0, 0.0, 1.0], [-10.0, 1.0, 0.0]]))
+    tensor([0.8000, 1.0000, 1.0000])
+    """
+    x, y = target.double() - target.double().mean(dim=0), prediction.double() - prediction.double().mean(dim=0)
+    xx, yy, xy = x.square().sum(dim=0), y.square().sum(dim=0), (x * y).sum(dim=0)
+    # the direction (x, y) of the larger eigenvalue of the matrix of both variances and their covariance
+    larger = (xx + yy + ((xx - yy).square() + 4 * xy.square()).sqrt()) / 2
+    return ((larger - xx) / xy).to(prediction.dtype)

@@ -1,5 +1,10 @@
-"""From a checkpoint back to a network."""
+"""From a checkpoint back to a network.
 
+A checkpoint is what `rankpose.train` left, or a `.safetensors` file with a network's weights alone, in half precision
+and without anything that could be run: what can be sent to others (`write_weights`).
+"""
+
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -8,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
-from rankpose.errors import CheckpointError, ConfigError
-from rankpose.files import CONFIG_DIR, checkpoint_file, read_yaml
+from rankpose.errors import CheckpointError, ConfigError, first_line, one_line
+from rankpose.files import CONFIG_DIR, checkpoint_file, read_yaml, write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Representation
 
@@ -52,6 +59,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: missing, unreadable, or written by something else.
     """
     path = checkpoint_file(path)
+    if path.suffix == ".safetensors":
+        return _read_weights(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch answers a file of another kind with whatever its readers meet
@@ -59,6 +68,30 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not content.get(KEY) or "state_dict" not in content:
         raise CheckpointError(f"checkpoint={path}: was not written by rankpose.train.")
     return content
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            made_from = json.loads((file.metadata() or {}).get(KEY, "null"))
+            weights = {f"net.{name}": file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint={path}: is no file of weights, or cut off ({first_line(error)}).") from error
+    if made_from is None:
+        raise CheckpointError(f"checkpoint={path}: does not say what its network is made from: rankpose.export does.")
+    return {KEY: made_from, "state_dict": weights}
+
+
+def write_weights(net: PoseNet, made_from: MadeFrom, out: Path) -> None:
+    """Writes a network's weights in half precision, with what it is made from, as `out` (`.safetensors`)."""
+    weights = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in net.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    # by an ImageNet package or the hub it is not made again
+    stored = made_from.stored() | {"backbone": dict(made_from.backbone) | {"pretrained": False, "weights": None}}
+    write_whole(out, save(weights, {KEY: json.dumps(stored, sort_keys=True)}))
 
 
 def load_net(path: str | Path) -> tuple[PoseNet, MadeFrom]:
@@ -74,8 +107,42 @@ def load_net(path: str | Path) -> tuple[PoseNet, MadeFrom]:
     weights = {
         key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")
     }
-    net.load_state_dict(weights)
+    own = net.state_dict()
+    # how many batches an average has seen matters to training alone
+    counted = {key: own[key] for key in own if key.endswith("num_batches_tracked")}
+    try:
+        net.load_state_dict(counted | weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"checkpoint={path}: its weights are not those of {made_from.backbone['name']} ({one_line(error)[:200]})."
+        ) from error
     return net.eval(), made_from
+
+
+def begin_with(net: PoseNet, made_from: MadeFrom, source: str | Path) -> None:
+    """Gives a network the weights of another one that is built alike.
+
+    Args:
+        net: new.
+        made_from: what it is made from.
+        source: a checkpoint, a run, or the name of a shipped model.
+
+    Raises:
+        ConfigError: it is there, and is built otherwise.
+        CheckpointError: see `read_checkpoint`.
+    """
+    try:
+        other, of = load_net(source)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace("checkpoint=", "init=", 1)) from error
+    for key, own, theirs in (
+        ("backbone.name", made_from.backbone["name"], of.backbone["name"]),
+        ("backbone.options", made_from.backbone.get("options") or {}, of.backbone.get("options") or {}),
+        ("representation", made_from.representation, of.representation),
+    ):
+        if own != theirs:
+            raise ConfigError(f"init={source}: has {key}={theirs}, this run {key}={own}.")
+    net.load_state_dict(other.state_dict())
 
 
 def by_choice(group: str, part: Mapping[str, Any]) -> dict[str, Any]:

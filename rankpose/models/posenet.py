@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rankpose.errors import ConfigError
-from rankpose.models.weights import PACKAGES, from_file, from_package, load_backbone, no_endless_tries, not_from_hub
+from rankpose.models.pretrained import PACKAGES, from_file, from_package, load_backbone, no_endless_tries, not_from_hub
 from rankpose.pose import PoseOutput, Representation
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def build_backbone(
     Args:
         name: any name of `timm.list_models()`.
         pretrained: take the ImageNet weights of that name from the hub (True or `hub`: needs a network or a filled
-            cache) or from an installed package (`pip`, see `rankpose.models.weights.PACKAGES`).
+            cache) or from an installed package (`pip`, see `rankpose.models.pretrained.PACKAGES`).
         weights: take them from this file instead (`.safetensors`, `.bin`, `.pth`, `.ckpt`: a state dict of the same
             timm model, with or without classifier, or of a network that holds it, such as a checkpoint of ours).
         options: further arguments of the timm model.

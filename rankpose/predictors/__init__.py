@@ -1,7 +1,8 @@
 """Whose poses are tested: our checkpoints, anybody's ONNX files, and tables of predictions made elsewhere.
 
-A `Predictor` sees images. It is an `nn.Module`, so that Lightning's Trainer, batches, processes and metrics serve it
-as they serve our own networks. A `TablePredictor` saw them elsewhere, and only looks its answers up.
+A `Predictor` sees crops. It is an `nn.Module`, so that Lightning's Trainer, batches, processes and metrics serve it
+as they serve our own networks. An `Onlooker` is given whole pictures, and cuts out of them what it wants to see. A
+`TablePredictor` saw them elsewhere, and only looks its answers up.
 """
 
 from collections.abc import Mapping
@@ -11,15 +12,28 @@ from torch import Tensor
 
 from rankpose.data.crop_rules import CropRule
 from rankpose.pose import PoseOutput
+from rankpose.predictors.answers import Answer, Onlooker
 from rankpose.predictors.checkpoint import CheckpointPredictor
+from rankpose.predictors.face_mesh import FaceMeshPredictor
 from rankpose.predictors.onnx import OnnxPredictor, onnx_predictor
+from rankpose.predictors.opentrack import OpentrackPredictor
 from rankpose.predictors.table import TablePredictor
 
-__all__ = ["CheckpointPredictor", "OnnxPredictor", "Predictor", "TablePredictor", "onnx_predictor"]
+__all__ = [
+    "Answer",
+    "CheckpointPredictor",
+    "FaceMeshPredictor",
+    "Onlooker",
+    "OnnxPredictor",
+    "OpentrackPredictor",
+    "Predictor",
+    "TablePredictor",
+    "onnx_predictor",
+]
 
 
 class Predictor(Protocol):
-    """What every predictor that sees images has: whoever loads the images asks it for crop and size."""
+    """What every predictor that sees crops has: whoever loads the images asks it for crop and size."""
 
     @property
     def crop(self) -> CropRule:

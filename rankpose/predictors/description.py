@@ -18,14 +18,14 @@
 All keys but `index` and the arguments of a crop rule must be there: a wrong guess would give figures, and wrong ones.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from rankpose.checks import Count, Positive, checked, fault
 from rankpose.data.crop_rules import CROP_RULES, CropRule
 from rankpose.errors import ConfigError
 from rankpose.predictors.outputs import OUTPUT_KINDS, OutputKind
@@ -33,6 +33,7 @@ from rankpose.predictors.outputs import OUTPUT_KINDS, OutputKind
 T = TypeVar("T")
 
 
+@checked()
 @dataclass(frozen=True)
 class Pixels:
     """How pixels of 0 to 255 become the model's input: `(pixel / divide_by - mean) / std`.
@@ -40,17 +41,19 @@ class Pixels:
     `mean` and `std` are one number, or three in the order of the input's channels.
     """
 
-    divide_by: float
+    divide_by: Positive
     mean: float | Sequence[float]
     std: float | Sequence[float]
 
     def __post_init__(self) -> None:
-        _check_numbers("divide_by", [self.divide_by], positive=True)
         for key, value in (("mean", self.mean), ("std", self.std)):
             numbers = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
             if len(numbers) not in (1, 3):
                 raise ConfigError(f"{key}={value}: must be one number, or three.")
-            _check_numbers(key, numbers, positive=key == "std")
+            for number in numbers:
+                said = fault(Positive if key == "std" else float, number)
+                if said is not None:
+                    raise ConfigError(f"{key}={number}: must be {said}.")
 
     @property
     def unchanged(self) -> bool:
@@ -58,25 +61,19 @@ class Pixels:
         return self.divide_by == 1 and not np.any(self.mean) and bool(np.all(np.asarray(self.std) == 1))
 
 
+@checked()
 @dataclass(frozen=True)
 class OnnxDescription:
     """What an ONNX model takes and gives; the module says what each key means."""
 
     files: Sequence[Path]
     input: str
-    size: int
-    colour: str
-    layout: str
+    size: Count
+    colour: Literal["rgb", "bgr"]
+    layout: Literal["nchw", "nhwc"]
     pixels: Pixels
     crop: CropRule
     output: OutputKind
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 1:
-            raise ConfigError(f"size={self.size}: must be a number of pixels.")
-        for key, words in (("colour", ("rgb", "bgr")), ("layout", ("nchw", "nhwc"))):
-            if getattr(self, key) not in words:
-                raise ConfigError(f"{key}={getattr(self, key)}: must be {' or '.join(words)}.")
 
 
 def parse_description(content: Any, folder: Path = Path()) -> OnnxDescription:
@@ -129,34 +126,13 @@ def _fill(cls: type[T], content: Any, where: str) -> T:
     values = {
         name: _fill(known[name].type, value, dot + name)  # type: ignore[arg-type]
         if isinstance(known[name].type, type) and is_dataclass(known[name].type)
-        else _checked(value, known[name].type, dot + name)
+        else value
         for name, value in content.items()
     }
     try:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{dot}{error}") from None
-
-
-def _checked(value: Any, declared: Any, key: str) -> Any:
-    """The value, where its type is one that no `__post_init__` needs to look at."""
-    if declared is str and not isinstance(value, str):
-        raise ConfigError(f"{key}={value}: must be a word.")
-    if declared is float and not _is_number(value):
-        raise ConfigError(f"{key}={value}: must be a number.")
-    return value
-
-
-def _check_numbers(key: str, numbers: Sequence[float], positive: bool) -> None:
-    for number in numbers:
-        if not _is_number(number):
-            raise ConfigError(f"{key}={number}: must be a number.")
-        if positive and number <= 0:
-            raise ConfigError(f"{key}={number}: must be above 0.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check_mapping(content: Any, where: str) -> None:

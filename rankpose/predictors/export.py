@@ -69,7 +69,7 @@ def export_onnx(net: PoseNet, made_from: MadeFrom, out: Path) -> float:
         CheckpointError: a network that cannot be exported, or whose file gives other poses: nothing is written.
     """
     if out.suffix != ".onnx":
-        raise ConfigError(f"out={out}: must end with .onnx; the description goes beside it as .yaml.")
+        raise ConfigError(f"out={out}: must end with .onnx (the description goes beside it as .yaml) or .safetensors.")
     size = made_from.image_size
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / out.name

@@ -142,17 +142,7 @@ class _Model:
 
     def __init__(self, file: Path, description: OnnxDescription) -> None:
         self.file, self.names = file, list(description.output.names)
-        if not file.is_file():
-            raise CheckpointError(f"files: {file} does not exist; put it there, or name another file.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # waiting threads would take the cores from the processes that load images
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
-            raise CheckpointError(f"files: {file} is no ONNX model that can be run ({first_line(error)}).") from error
+        self.session = open_session(file, "files")
         self._check_names(description)
         (node,) = self.session.get_inputs()
         self._check_input(node.shape, node.type, description)
@@ -223,6 +213,29 @@ class _Model:
             )
         if NUMBERS[numbers] == torch.uint8 and not description.pixels.unchanged:
             raise ConfigError(f"pixels: {self.file} takes whole pixels of 0 to 255; say divide_by: 1, mean: 0, std: 1.")
+
+
+def open_session(file: Path, key: str) -> onnxruntime.InferenceSession:
+    """An ONNX file, open on the CPU with as many threads as torch may use.
+
+    Args:
+        file: the model.
+        key: that names it.
+
+    Raises:
+        CheckpointError: missing, or no ONNX model.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{key}: {file} does not exist; put it there, or name another file.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # waiting threads would take the cores from the processes that load images
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
+        raise CheckpointError(f"{key}: {file} is no ONNX model that can be run ({first_line(error)}).") from error
 
 
 @contextmanager

@@ -7,11 +7,13 @@ they are counted in the order in which they lie in memory. To add a kind, write 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from rankpose.checks import checked
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
 from rankpose.pose.decoding import (
@@ -45,37 +47,28 @@ class OutputKind(Protocol):
         ...
 
 
-def _check_sign(sign: float) -> None:
-    if sign not in (1, -1):
-        raise ConfigError(f"sign={sign}: must be 1 or -1.")
+Sign = Literal[1, -1]
 
 
+@checked()
 @dataclass(frozen=True)
 class Angle:
     """Where one angle is: the number at `index` of output `name`, times `sign`."""
 
     name: str
-    sign: int
-    index: int = 0
-
-    def __post_init__(self) -> None:
-        _check_sign(self.sign)
-        if not isinstance(self.index, int) or self.index < 0:
-            raise ConfigError(f"index={self.index}: must be a whole number, 0 for the first.")
+    sign: Sign
+    index: Annotated[int, Ge(0)] = 0
 
 
+@checked()
 @dataclass(frozen=True)
 class AngleOutput:
     """Three angles, in `degrees` or `radians`; a sign of -1 turns one that counts the other way."""
 
-    unit: str
+    unit: Literal["degrees", "radians"]
     yaw: Angle
     pitch: Angle
     roll: Angle
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("degrees", "radians"):
-            raise ConfigError(f"unit={self.unit}: must be degrees or radians.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,17 +92,16 @@ class AngleOutput:
         return angle.sign * numbers[:, angle.index]
 
 
+@checked()
 @dataclass(frozen=True)
 class Logits:
     """Where the scores of one angle's bins are: output `name`, its expectation times `sign`."""
 
     name: str
-    sign: int
-
-    def __post_init__(self) -> None:
-        _check_sign(self.sign)
+    sign: Sign
 
 
+@checked()
 @dataclass(frozen=True)
 class BinOutput:
     """HopeNet's bins, see `bins_to_angle`; -99 and 3 in its 66 bins."""
@@ -158,8 +150,6 @@ class _RotationOutput:
     frame: Sequence[str]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.transpose, bool):
-            raise ConfigError(f"transpose={self.transpose}: must be true or false.")
         try:
             frame_axes(self.frame)
         except ValueError as error:
@@ -188,6 +178,7 @@ class _RotationOutput:
         raise NotImplementedError
 
 
+@checked()
 @dataclass(frozen=True)
 class MatrixOutput(_RotationOutput):
     """A rotation matrix, row after row; one that is not quite a rotation is taken to the nearest."""
@@ -198,6 +189,7 @@ class MatrixOutput(_RotationOutput):
         return matrix_to_rotmat(numbers)
 
 
+@checked()
 @dataclass(frozen=True)
 class SixNumberOutput(_RotationOutput):
     """Two columns of a rotation, one after the other; a model whose numbers are two rows gives it transposed."""
@@ -208,17 +200,13 @@ class SixNumberOutput(_RotationOutput):
         return six_numbers_to_rotmat(numbers)
 
 
+@checked()
 @dataclass(frozen=True)
 class QuaternionOutput(_RotationOutput):
     """A quaternion of any length; `order` is xyzw or wxyz, for where its real part w stands."""
 
     count = 4
-    order: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.order not in ("xyzw", "wxyz"):
-            raise ConfigError(f"order={self.order}: must be xyzw or wxyz.")
+    order: Literal["xyzw", "wxyz"]
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
         return quaternion_to_rotmat(numbers.roll(-1, dims=1) if self.order == "wxyz" else numbers)

@@ -15,8 +15,10 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from rankpose.metrics import slope
 from rankpose.pose import ANGLES
 from rankpose.report.text_table import NO_VALUE
 
@@ -66,23 +68,36 @@ def error_summary(predictions: pd.DataFrame) -> pd.DataFrame:
     """How each error is spread, in degrees: a row for yaw, pitch, roll, their mean and the geodesic error.
 
     Columns: `mean`, `median`, `90 %` (nine images of ten are better) and `largest` of the absolute error; `bias`, the
-    mean of predicted minus true, which a constant turn between two datasets' zero poses shows up in; `answering 0`,
-    the mean error of the answer "straight ahead", below which a method must be to be worth anything.
+    mean of predicted minus true, which a constant turn between two datasets' zero poses shows up in; `slope`, how much
+    of the truth near-frontal predictions follow (|yaw| below 30 degrees, `rankpose.metrics.slope`); `answering 0`, the
+    mean error of the answer "straight ahead", below which a method must be to be worth anything.
     """
+    slopes = near_frontal_slopes(predictions)
     signed = signed_errors_deg(predictions)
     absolute = signed.abs()
     rows: dict[str, dict[str, float]] = {}
     for angle in ANGLES:
         rows[angle] = _spread(absolute[angle]) | {
             "bias": float(signed[angle].mean()),
+            "slope": slopes[angle],
             "answering 0": float(predictions[angle].abs().mean()),
         }
     rows["mean"] = _spread(absolute.mean(axis=1, skipna=False)) | {
         "bias": math.nan,
+        "slope": math.nan,
         "answering 0": float(np.mean([rows[angle]["answering 0"] for angle in ANGLES])),
     }
-    rows["geodesic"] = _spread(predictions["geodesic"]) | {"bias": math.nan, "answering 0": math.nan}
+    rows["geodesic"] = _spread(predictions["geodesic"]) | dict.fromkeys(("bias", "slope", "answering 0"), math.nan)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("degrees").reset_index()
+
+
+def near_frontal_slopes(predictions: pd.DataFrame) -> dict[str, float]:
+    """By angle, `rankpose.metrics.slope` of the images with |yaw| below 30 degrees; NaN where there are not two."""
+    frontal = predictions[predictions["yaw"].abs() < YAW_EDGES_DEG[1]]
+    true, predicted = (frontal[[f"{angle}{end}" for angle in ANGLES]].to_numpy(float) for end in ("", "_pred"))
+    usable = np.isfinite(true).all(axis=1) & np.isfinite(predicted).all(axis=1)
+    found = slope(torch.from_numpy(predicted[usable]), torch.from_numpy(true[usable]))
+    return {angle: float(found[k]) if usable.sum() > 1 else math.nan for k, angle in enumerate(ANGLES)}
 
 
 def error_by_yaw(predictions: pd.DataFrame, edges_deg: Sequence[float] = YAW_EDGES_DEG) -> pd.DataFrame:

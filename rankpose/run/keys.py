@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
         Kind.METHOD: (
             *LEARNT,
             *(f"choices.{group}" for group in LEARNT),
-            *("image_size", "test_scale", "weight_decay", "lr_scaling", "lr_reference_batch", "ema"),
+            *("image_size", "test_scale", "weight_decay", "lr_scaling", "lr_reference_batch", "ema", "init"),
             *(
                 f"data.{name}"
                 for name in ("identities_per_batch", "images_per_identity", "draws_per_identity", "pairs")

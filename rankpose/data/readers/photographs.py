@@ -14,6 +14,7 @@ Identity
     own. `data.identity` takes it from the file's name instead.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def read_photographs(
     annotators: Sequence[str] | None = None,
     agree_deg: float = 15.0,
     alone_beyond_deg: float = 60.0,
+    weighted: bool = True,
     max_angle: float | None = 99.0,
     strict: bool = False,
 ) -> Records:
@@ -61,6 +63,7 @@ def read_photographs(
             of all.
         agree_deg: images are left out whose annotators differ by more than this.
         alone_beyond_deg: where the first annotator's |yaw| is larger, it is taken alone.
+        weighted: images count as the table's `weight` says; False: all alike.
         max_angle: leave out images with an angle beyond +- this many degrees; None keeps all.
         strict: raise at the first unusable picture instead of leaving it out.
 
@@ -80,15 +83,93 @@ def read_photographs(
     names = _names(file, rows)
     rejects: dict[int, tuple[str, bool]] = _rejected(rows)
     pose = _labels(file, rows, unit, annotators, agree_deg, alone_beyond_deg, rejects)
-    weight = _numbers(file, rows, ["weight"])[:, 0].astype(np.float32) if "weight" in rows else None
+    weight = _numbers(file, rows, ["weight"])[:, 0].astype(np.float32) if weighted and "weight" in rows else None
     if weight is not None and (weight[np.isfinite(weight)] < 0).any():
         raise DatasetError(f"{file}: {names[int(np.argmax(weight < 0))]}: has a weight below 0.")
+    box, landmarks = _where(file, rows)
+    return _records(
+        root, file, rows, names, pose, rejects, weight, box, landmarks, crop_scale, max_angle=max_angle, strict=strict
+    )
+
+
+def read_faces(
+    root: str | Path,
+    table: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    crop_scale: float = 1.5,
+) -> Records:
+    """Reads pictures whose poses are not known: all of their poses are 0.
+
+    Args:
+        root: a folder, however deep, or a zip file.
+        table: says which pictures there are and where their faces are; None takes all pictures.
+        columns, crop_scale: as of `read_photographs`.
+
+    Raises:
+        DatasetNotFoundError: no such folder or table, or no picture there.
+        DatasetError: a table that cannot be used, or no picture that can.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise not_found(NAME, root, "no such folder or zip file", "Set data.root to a folder or zip file of pictures.")
+    if not crop_scale > 0:
+        raise ConfigError(f"data.crop_scale={crop_scale}: must be above 0.")
+    if table is None:
+        file, rows = root, pd.DataFrame({"image": _pictures(root)})
+        if rows.empty:
+            raise not_found(NAME, root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
+    else:
+        file = _place(root, table)
+        rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    names = _names(file, rows)
+    box, landmarks = _where(file, rows)
+    pose = np.zeros((len(names), 3), np.float32)
+    return _records(root, file, rows, names, pose, _rejected(rows), None, box, landmarks, crop_scale)
+
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""How the names of pictures end, in small letters."""
+
+
+def _pictures(root: Path) -> list[str]:
+    """The names of all pictures of a folder or a zip file, in order."""
+    if root.is_dir():
+        names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    else:
+        try:
+            with zipfile.ZipFile(root) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DatasetError(f"{root}: is no folder, and no zip file that can be read ({error}).") from error
+    return sorted(name for name in names if name.lower().endswith(PICTURES))
+
+
+def _where(file: Path, rows: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The face boxes (N, 4) and the landmarks (N, 68, 2), pixels, as far as the table has them."""
     landmarks = None
     if set(_LANDMARKS) <= set(rows):
         landmarks = _numbers(file, rows, _LANDMARKS).astype(np.float32).reshape(-1, 68, 2)
     box = np.concatenate([landmarks.min(1), landmarks.max(1)], 1) if landmarks is not None else None
     if set(_BOX) <= set(rows):
         box = _numbers(file, rows, _BOX).astype(np.float32)
+    return box, landmarks
+
+
+def _records(
+    root: Path,
+    file: Path,
+    rows: pd.DataFrame,
+    names: Sequence[str],
+    pose: np.ndarray,
+    rejects: dict[int, tuple[str, bool]],
+    weight: np.ndarray | None,
+    box: np.ndarray | None,
+    landmarks: np.ndarray | None,
+    crop_scale: float,
+    max_angle: float | None = None,
+    strict: bool = False,
+) -> Records:
+    """The records of a table, after a look at each picture."""
     images = [inside(root, name) for name in names]
     face_box = np.zeros((len(names), 4), np.float32) if box is None else box
     for i, image in enumerate(images):
