@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.faces.kinds import FILMS, PICTURES, is_film
+from rankpose.files import shipped_models
 from rankpose.run.directory import shown
 
 TABLE = "poses"
@@ -47,7 +48,8 @@ def asked_of(config: DictConfig) -> Asked:
             "input is not set: python -m rankpose.predict INPUT, a picture, a folder, a film, the number of a camera "
             "or a table of boxes."
         )
-    if config.checkpoint is None:
+    model = config.checkpoint or next(iter(shipped_models()), None)
+    if model is None:
         raise ConfigError("checkpoint is not set: give checkpoint=RUN, or an ONNX file with its description.")
     given = str(config.input)
     _check_word(config, "format", ("csv", "parquet", "jsonl"))
@@ -86,7 +88,7 @@ def asked_of(config: DictConfig) -> Asked:
         names = [*pictures, *films] if camera is None else [(name, Path(name))]
         drawn = _places(names, {file for file, _ in films} | ({name} if camera is not None else set()), out)
     _check_free(out, [table, *drawn.values()], [one for _, one in (*pictures, *films)], bool(config.overwrite))
-    return Asked(str(config.checkpoint), out, table, pictures, films, camera, boxes, drawn, passed_over)
+    return Asked(str(model), out, table, pictures, films, camera, boxes, drawn, passed_over)
 
 
 def _check_word(config: DictConfig, key: str, words: Sequence[str]) -> None:
