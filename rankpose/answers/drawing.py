@@ -54,7 +54,7 @@ def draw_heads(image: np.ndarray, heads: Sequence[Head], people: Sequence[int | 
         middle, side = ((left + right) / 2, (top + bottom) / 2), max(right - left, bottom - top)
         _corners(drawn, head, colour_of(person))
         if kind == "axes":
-            drawn = draw_axes(drawn, (head.yaw, head.pitch, head.roll), middle, 0.6 * side, max(2.0, side / 45))
+            _axes(drawn, head, middle, side)
         else:
             _cube(drawn, head.rotation, middle, 0.5 * side, colour_of(person))
     for head, person in zip(heads, people, strict=True):  # on top of all axes
@@ -80,6 +80,17 @@ def _corners(canvas: np.ndarray, head: Head, colour: Sequence[int]) -> None:
         corner = np.array([x, y])
         for along in ((to_x * (right - left) / 5, 0), (0, to_y * (bottom - top) / 5)):
             _stroke(canvas, corner, corner + along, colour, thickness)
+
+
+def _axes(canvas: np.ndarray, head: Head, middle: tuple[float, float], side: float) -> None:
+    """Draws on the part around the head alone: `draw_axes` copies what it is given."""
+    centre = np.array(middle)
+    low = np.clip(np.floor(centre - side), 0, canvas.shape[1::-1]).astype(int)
+    high = np.clip(np.ceil(centre + side), 0, canvas.shape[1::-1]).astype(int)
+    if (high > low).all():
+        part = canvas[low[1] : high[1], low[0] : high[0]]
+        x, y = (centre - low).tolist()
+        part[:] = draw_axes(part, (head.yaw, head.pitch, head.roll), (x, y), 0.6 * side, max(2.0, side / 45))
 
 
 def _cube(

@@ -101,20 +101,26 @@ class FilmPoses:
             crops = [self.estimator.crop(frame.image, face) for frame, found in located for face in found.values()]
         with self._timed("network"):
             heads = iter(self.estimator.posed(crops, [face for _, found in located for face in found.values()]))
+        with self._timed("smooth"):
+            who = [(person, frame.time) for frame, found in located for person in found]
+            smoothed = iter(self._smoothed(list(heads), who))
         for frame, found in located:
-            own = [next(heads) for _ in found]
-            if self._smoothing is not None:
-                with self._timed("smooth"):
-                    own = [self._smoothed(head, person, frame.time) for head, person in zip(own, found, strict=True)]
-            yield Seen(frame, own, list(found))
+            yield Seen(frame, [next(smoothed) for _ in found], list(found))
 
-    def _smoothed(self, head: Head, person: int, time: float) -> Head:
-        assert self._smoothing is not None
-        if person not in self._filters:
-            self._filters[person] = self._smoothing()
-        rotation = self._filters[person](head.rotation, time)
-        yaw, pitch, roll = rotmat_to_euler(torch.from_numpy(rotation)).tolist()
-        return replace(head, rotation=rotation, yaw=yaw, pitch=pitch, roll=roll)
+    def _smoothed(self, heads: Sequence[Head], who: Sequence[tuple[int, float]]) -> Sequence[Head]:
+        """Heads with the person and time of each, in the order of time."""
+        if self._smoothing is None or not heads:
+            return heads
+        rotations = []
+        for head, (person, time) in zip(heads, who, strict=True):
+            if person not in self._filters:
+                self._filters[person] = self._smoothing()
+            rotations.append(self._filters[person](head.rotation, time))
+        poses = rotmat_to_euler(torch.from_numpy(np.stack(rotations))).tolist()
+        return [
+            replace(head, rotation=rotation, yaw=yaw, pitch=pitch, roll=roll)
+            for head, rotation, (yaw, pitch, roll) in zip(heads, rotations, poses, strict=True)
+        ]
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
