@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -90,7 +90,7 @@ def unsteadiness(estimator: Estimator, film: Path, every: int, size: int, smooth
     return dict(zip(ANGLES, np.diff(np.array(found), n=2, axis=0).std(axis=0).round(3).tolist(), strict=True))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("film", type=Path)
@@ -99,15 +99,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320, help="as film.size")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement; the quickest counts")
     parser.add_argument("--steadiness", action="store_true", help="measure this as well")
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     results: dict[str, Any] = {}
-    for given in arguments.model:
+    for given in options.model:
         name, _, path = given.rpartition("=")
         estimator = load(path, CenterFace())
-        options = (arguments.film, arguments.every, arguments.size)
-        runs = [whole_way(estimator, *options) for _ in range(arguments.repeats)]
+        film = (options.film, options.every, options.size)
+        runs = [whole_way(estimator, *film) for _ in range(options.repeats)]
         seconds, count = min(runs, key=lambda run: sum(run[0].values()))
-        rate = max(frames_a_second(estimator, *options, draw=True) for _ in range(arguments.repeats))
+        rate = max(frames_a_second(estimator, *film, draw=True) for _ in range(options.repeats))
         name = name or Path(path).stem
         total = sum(seconds.values())
         print(f"\n{name}: {rate:.1f} frames a second without encoding, {count / total:.1f} one step after the other")
@@ -116,9 +116,9 @@ def main() -> None:
             print(f"{step:>10} {1000 * seconds[step] / count:>12.2f} {seconds[step] / total:>7.0%}")
         results[name] = {"frames_a_second": round(rate, 1)}
         results[name]["ms"] = {step: round(1000 * value / count, 2) for step, value in seconds.items()}
-        if arguments.steadiness:
+        if options.steadiness:
             for kind, smooth in (("as predicted", False), ("smoothed", True)):
-                results[name][kind] = unsteadiness(estimator, *options, smooth)
+                results[name][kind] = unsteadiness(estimator, *film, smooth)
                 print(f"second difference, {kind}: {results[name][kind]}")
     threads = os.environ.get("OMP_NUM_THREADS", "")
     print(json.dumps(results | {"OMP_NUM_THREADS": threads} | describe("av", "onnxruntime", "opencv-python", "torch")))

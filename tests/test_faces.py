@@ -17,11 +17,13 @@ from scipy.spatial.transform import Rotation
 from rankpose.command.configuration import build, composed
 from rankpose.data.crop import read_image
 from rankpose.data.readers.aflw2000 import read_aflw2000
+from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.faces import FaceDetector, apart
 from rankpose.faces.boxes import TableBoxes
 from rankpose.faces.centerface import CenterFace
 from rankpose.faces.following import Follower
+from rankpose.faces.found import REASON, found_by
 from rankpose.faces.mediapipe import MediaPipe, anchors
 from rankpose.faces.pictures import as_pixels, open_picture
 from rankpose.faces.smoothing import OneEuro
@@ -149,6 +151,24 @@ def test_a_table_of_boxes_names_the_line_that_is_wrong(tmp_path):
         table.write_text(text)
         with pytest.raises(DatasetError, match=said):
             TableBoxes(table)
+
+
+def test_a_set_gets_the_boxes_that_a_detector_finds(small_set):
+    records = read_300w_lp(small_set, max_angle=None)
+    rows = np.flatnonzero(np.abs(records.pose).max(axis=1) < 40)[:12]
+    records = records.select(rows)
+    found = found_by(CenterFace(), records)
+    assert len(found) + len(found.rejects) - len(records.rejects) == len(records)
+    assert len(found) >= 10
+    assert found.landmarks is None
+    places = [list(records.names).index(name) for name in found.names]
+    assert np.array_equal(found.pose, records.pose[places])
+    for box, place in zip(found.face_box, places, strict=True):
+        low, high = records.landmarks[place].min(axis=0), records.landmarks[place].max(axis=0)
+        assert overlap(box, np.concatenate([low, high])) > 0.4
+    none = found_by(CenterFace(min_score=0.999), records)
+    assert len(none) == 0
+    assert {reject.reason for reject in none.rejects[len(records.rejects) :]} == {REASON}
 
 
 # pictures

@@ -306,6 +306,27 @@ def test_what_is_drawn_stands_out_and_stays_inside(kind, shade):
         )
 
 
+def test_evaluate_says_what_a_detector_costs(trained, small_set, tmp_path):
+    arguments = (f"checkpoint={trained}", "protocol=synthetic", f"roots.synthetic={small_set}", "num_workers=1")
+    done = succeed(run("evaluate", *arguments, "protocol.boxes=centerface", "out=found", cwd=tmp_path))
+    assert "these figures do not compare with" in done.stdout + done.stderr
+    found = pd.read_parquet(tmp_path / "found" / "predictions.parquet")
+    succeed(run("evaluate", *arguments, "out=given", cwd=tmp_path))
+    given = pd.read_parquet(tmp_path / "given" / "predictions.parquet")
+    assert 0.7 * len(given) < len(found) <= len(given)
+    both = found.merge(given, on="name")
+    assert len(both) == len(found)
+    assert (both.crop_side_x != both.crop_side_y).all()
+    assert (both.crop_side_x / both.crop_side_y).median() == pytest.approx(1, abs=0.3)
+    for wrong, said in {
+        "protocol.boxes=centreface": "protocol.boxes=centreface: must be one of",
+        "protocol.boxes=yunet": "roots.yunet=data/face_detection_yunet_2023mar.onnx: no such file",
+    }.items():
+        refused = run("evaluate", *arguments, wrong, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"error: {said}")
+
+
 def test_a_talking_head_is_one_person(trained, real_data, tmp_path):
     succeed(predict(trained, real_data / "video" / "talking_head.mp4", "out=out", cwd=tmp_path))
     rows = pd.read_csv(tmp_path / "out" / "poses.csv")
