@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import ColorRange, Colorspace
 
 from rankpose.errors import DatasetError, first_line
 from rankpose.faces.films import Camera, Film, Frame
@@ -16,6 +17,8 @@ from rankpose.files import NO_ROOM, no_room_for
 
 KEPT = ("aac", "mp3", "opus", "flac")
 """Kinds of sound that browsers play in such a file; others become AAC."""
+_BT709 = 1
+"""As H.264 numbers primaries, transfer and matrix of high-definition television."""
 
 
 class FilmFile:
@@ -56,7 +59,9 @@ class FilmFile:
                 self._add_pictures(*image.shape[1::-1])
             if image.shape[1::-1] != (self._stream.width, self._stream.height):  # a film whose size changes midway
                 image = _fitted(image, self._stream.width, self._stream.height)
-            shown = av.VideoFrame.from_ndarray(image, format="rgb24")
+            shown = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
             shown.time_base = self._source.time_base
             stamp = round(frame.time / self._source.time_base)
             self._last = shown.pts = max(stamp, self._last + 1)
@@ -113,6 +118,10 @@ class FilmFile:
         rate = Fraction(self._source.rate).limit_denominator(100_000)
         self._stream = self._container.add_stream("libx264", rate=rate)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        # players guess the colours of what does not say them, each in its own way
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = ColorRange.MPEG
         self._stream.options = {"crf": str(self._quality), "preset": self._preset}
         self._stream.time_base = self._stream.codec_context.time_base = self._source.time_base
         if self._source.sound is not None:
