@@ -20,6 +20,7 @@ _PLACES = {
     "euler_to_rotmat": "rankpose.pose",
     "geodesic_error": "rankpose.metrics",
     "list_models": "rankpose.models.shipped",
+    "load": "rankpose.predictors.load",
     "load_net": "rankpose.models.checkpoint",
     "rank_loss": "rankpose.losses",
     "read_300w_lp": "rankpose.data.readers.w300lp",

@@ -122,3 +122,32 @@ def read_yaml(path: str | Path) -> Any:
         return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         raise ValueError(one_line(error)) from error
+
+
+def model_file(source: str | Path) -> Path:
+    """The file that a model is: a checkpoint, of a run's folder the best one, or the description of an ONNX file.
+
+    Args:
+        source: a checkpoint, a run's folder, an ONNX file with its description beside it (FILE.onnx and FILE.yaml), or
+            a description.
+
+    Returns:
+        a checkpoint, or a `.yaml`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(source)
+    if path.suffix.lower() not in (".onnx", ".yaml", ".yml") or path.is_dir():
+        return checkpoint_file(path)
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint={path}: no such file.")
+    if path.suffix.lower() != ".onnx":
+        return path
+    description = path.with_suffix(".yaml")
+    if not description.is_file():
+        raise CheckpointError(
+            f"checkpoint={path}: its description, {description}, is missing: rankpose.export writes it beside the "
+            "file, rankpose/predictors/description.py says what one holds."
+        )
+    return description

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from films import write_film
 
-from benchmarks import gpu_train
+from benchmarks import detectors, gpu_train, predict
+from rankpose.data.crop import read_image
 
 pytestmark = pytest.mark.slow
 
@@ -80,3 +82,22 @@ def test_gpu_train_says_why_a_mode_failed(monkeypatch):
     found = gpu_train._both(task | {"packed": "nowhere.arrow"})
     assert "DatasetError" in found["failed"]
     assert "nowhere.arrow" in found["failed"]
+
+
+def test_detectors_are_measured_on_a_few_photographs(real_data, capsys):
+    detectors.main([str(real_data / "aflw2000"), "--most", "6"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["centerface"]["found"] + found["centerface"]["missed"] == 6
+    assert found["centerface"]["side"] == pytest.approx(0.925, abs=0.15)
+    assert "yunet" not in found, "its model was not given"
+
+
+def test_predict_measures_every_step_of_a_film(trained, small_set, tmp_path, capsys):
+    head = read_image(str(small_set / "SYN_TRAIN" / "SYN_000003_0.jpg"))
+    film = write_film(tmp_path / "film.mp4", [head] * 12)
+    predict.main([str(film), "--model", f"mine={trained}", "--repeats", "1", "--steadiness"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["mine"]
+    assert set(found["ms"]) == set(predict.STEPS)
+    assert min(found["ms"][step] for step in ("decode", "detect", "network", "encode")) > 0
+    assert found["frames_a_second"] > 0
+    assert max(found["smoothed"].values()) < 0.5, "it holds still"

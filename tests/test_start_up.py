@@ -18,7 +18,7 @@ runpy.run_module("rankpose." + module, run_name="__main__")
 ANSWERS = {
     **{
         f"{name} --help": (name, "--help")
-        for name in ("train", "prepare", "evaluate", "export", "compare", "workspace", "label")
+        for name in ("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label")
     },
     "the configuration": ("train", "--cfg", "job"),
     "a wrong key": ("train", "los=mse"),
@@ -28,6 +28,10 @@ ANSWERS = {
     "nothing to export": ("export", "checkpoint=nowhere"),
     "no such folder of runs": ("compare", "nowhere"),
     "no such run to repeat": ("train", "repeat=nowhere"),
+    "nothing to look at": ("predict",),
+    "no such picture": ("predict", "nowhere.jpg", "checkpoint=nowhere"),
+    "no model to look with": ("predict", ".."),
+    "no such model to look with": ("predict", "..", "checkpoint=nowhere", "draw=none"),
     "a value that cannot be read": ("evaluate", "checkpoint=a,,b"),
 }
 

@@ -14,8 +14,8 @@ from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import distributed
 
-from rankpose.command.configuration import build, check_own_keys, quiet_libraries
-from rankpose.command.trials import Trial, make_test, path_of, tests_of
+from rankpose.command.configuration import check_own_keys, quiet_libraries
+from rankpose.command.trials import Trial, make_test, path_of, protocol_of, tests_of
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, RankPoseError, user_error
@@ -72,7 +72,7 @@ def after_training(
         except MissingConfigException as error:
             raise ConfigError(f"protocols: no protocol {name}; there are {', '.join(error.options or [])}.") from error
         config.num_workers = num_workers
-        protocol: Protocol = build(config.protocol)
+        protocol = protocol_of(config)
         records = protocol.records()
         protocol.check_reach(records, crop)
         found.append(AfterTraining(config, protocol, records))

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from rankpose.command.configuration import build, told
+from rankpose.command.help import choices
 from rankpose.command.several import SEVERAL
 from rankpose.data.batches import Batch, PlainCrops, every_image
 from rankpose.data.corruption import Corruption
@@ -28,6 +29,7 @@ from rankpose.evaluation.names import check_folder_name, distinct_names
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
+from rankpose.faces import FaceDetector
 from rankpose.files import CONFIG_DIR, checkpoint_file
 from rankpose.predictors import Onlooker, Predictor, TablePredictor
 from rankpose.predictors.answers import Faces, answers
@@ -171,11 +173,40 @@ def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str
     """Builds all that a test needs, so that what is wrong is told before the first of many runs."""
     if choice == "checkpoint" and config.checkpoint is None:
         raise ConfigError("checkpoint is not set: give checkpoint=RUN/checkpoints/best.ckpt, or another predictor=.")
-    protocol: Protocol = replace(build(config.protocol), changes=tuple(changes))
+    protocol: Protocol = replace(protocol_of(config), changes=tuple(changes))
     protocol.corruptions()
     check_folder_name("protocol.name", protocol.name)
     check_folder_name("name", model)
     return Trial(config, choice, model, protocol, build(config.predictor))
+
+
+def protocol_of(config: DictConfig) -> Protocol:
+    """The protocol of a configuration, with the detector that `protocol.boxes` names.
+
+    Raises:
+        ConfigError: no such detector, or none that finds anything by itself.
+    """
+    protocol: Protocol = build(config.protocol, boxes=_detector(config))
+    return protocol
+
+
+def _detector(config: DictConfig) -> FaceDetector | None:
+    name = config.protocol.get("boxes")
+    if name is None:
+        return None
+    known = [choice for choice in choices(Path(CONFIG_DIR), "detector") if choice != "boxes"]
+    if name not in known:
+        raise ConfigError(f"protocol.boxes={name}: must be one of {', '.join(known)}, or null.")
+    part = OmegaConf.load(Path(CONFIG_DIR, "detector", f"{name}.yaml"))
+    assert isinstance(part, DictConfig)
+    if name in config.roots:
+        part.model = literal(str(config.roots[name]))
+        if not Path(str(config.roots[name])).is_file():
+            raise ConfigError(
+                f"roots.{name}={config.roots[name]}: no such file; protocol.boxes={name} needs its model."
+            )
+    detector: FaceDetector = build(part)
+    return detector
 
 
 def changes_of(config: DictConfig, choice: str) -> list[str]:

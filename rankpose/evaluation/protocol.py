@@ -9,6 +9,9 @@ from rankpose.data.crop import points_around
 from rankpose.data.crop_rules import CropRule, extent_of
 from rankpose.data.packed.reading import check_reach, read_packed
 from rankpose.data.record import Records
+from rankpose.errors import ConfigError
+from rankpose.faces import FaceDetector
+from rankpose.faces.found import found_by
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class Protocol:
         seed: of the corruption's draws.
         packed: take the images from this file, which `rankpose.prepare` made of them, instead of from `root`.
         expected: how many images the whole set has after the filter; None where that is not fixed.
+        boxes: a detector whose boxes are taken instead of the set's; images in which it misses the head are left out.
         changes: `KEY=VALUE` of what is otherwise than in the choice that the protocol was made from.
     """
 
@@ -51,6 +55,7 @@ class Protocol:
     crop: CropRule | None = None
     corruption: str | None = None
     seed: int = 0
+    boxes: FaceDetector | None = None
     changes: tuple[str, ...] = ()
 
     @property
@@ -79,8 +84,14 @@ class Protocol:
         """Reads the set; says aloud what was left out, and where it is not the whole set."""
         if self.packed is None:
             records = self.reader(root=self.root, max_angle=self.max_angle, strict=self.strict)
-        else:
+        elif self.boxes is None:
             records = read_packed(self.packed, self.reader, self.max_angle)
+        else:
+            raise ConfigError(
+                "protocol.boxes: finds faces in whole images, not in packed ones; set protocol.packed=null."
+            )
+        if self.boxes is not None:
+            records = found_by(self.boxes, records)
         log.info("%s: %s", self.name, records.summary())
         for note in self.remarks(records):
             log.warning("%s", note)

@@ -35,12 +35,17 @@ __all__ = [
 class Predictor(Protocol):
     """What every predictor that sees crops has: whoever loads the images asks it for crop and size."""
 
-    crop: CropRule
-    """What it sees of an image."""
-    size: int
-    """Side of its input, pixels."""
-    keys: Mapping[str, str]
-    """What to look at where all angles seem to be of another unit (`unit`), or one, by its name, of another sign."""
+    @property
+    def crop(self) -> CropRule:
+        """What it sees of an image."""
+
+    @property
+    def size(self) -> int:
+        """Side of its input, pixels."""
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """Where to look if all angles seem to be of another unit (`unit`), or one, by its name, of another sign."""
 
     def __call__(self, image: Tensor) -> PoseOutput:
         """(N, 3, size, size) uint8, red first, to poses (N, 3) in degrees."""
