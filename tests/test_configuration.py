@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import timm
@@ -19,9 +21,11 @@ from hydra import compose, initialize_config_dir
 from rankpose import evaluate, export, label, prepare, train
 from rankpose.command.configuration import build, plain
 from rankpose.command.help import WIDTH, choices, groups_of, meaning
+from rankpose.data.readers.w300lp import read_300w_lp
 from rankpose.errors import ConfigError
 from rankpose.files import CONFIG_DIR
 from rankpose.losses import BalancedRankMSE, RankMSE
+from rankpose.pose import ANGLES
 from rankpose.sweep import runs as sweeps
 
 CONF = Path(CONFIG_DIR)
@@ -145,6 +149,15 @@ EXPERIMENT_NEEDS = {
         "data.split.val_share=0.1",
         "data.split.test_share=0.1",
     ],
+    "shipped_renders": lambda root, folder: [*embedded(root, folder), "data.reader.seed=0", "image_size=32"],
+    "shipped_photographs": lambda root, folder: [
+        *(argument.replace("data.", "data.sources.renders.", 1) for argument in embedded(root, folder)),
+        "data.sources.renders.reader.seed=0",
+        f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",
+        f"data.sources.people.root={zipped(root, folder, 'people_crops')}",
+        "data.sources.photographs.split.val_share=0.3",
+        "image_size=32",
+    ],
 }
 
 
@@ -152,6 +165,18 @@ def photographs(small_set, folder):
     """A tree in 300W-LP's layout."""
     shutil.copytree(small_set / "SYN_TRAIN", folder / "300W_LP" / "AFW")
     return folder / "300W_LP"
+
+
+def zipped(small_set, folder, name):
+    """A zip file of pictures, and beside it the table of their poses, as `rankpose.label` names it."""
+    records = read_300w_lp(small_set, subsets=["SYN_VAL"])
+    names = [Path(one).name for one in records.names]
+    with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+        for image, one in zip(records.images, names, strict=True):
+            archive.write(image, one)
+    table = pd.DataFrame({"image": names, **dict(zip(ANGLES, records.pose.T, strict=True))})
+    table.to_csv(folder / f"{name}_poses.csv", index=False)
+    return folder / f"{name}.zip"
 
 
 def weights(backbone, folder):
@@ -168,7 +193,9 @@ def embedded(root, folder):
 @pytest.mark.parametrize("experiment", choices_of("experiment"))
 def test_every_experiment_runs(command, small_set, tmp_path, experiment):
     needs = EXPERIMENT_NEEDS.get(experiment, embedded)(small_set, tmp_path)
-    few = ["data.identities_per_batch=2", "data.num_workers=0", "data.eval_batch_size=4", "logger=csv"]
+    mixed = experiment == "shipped_photographs"
+    size = "data.images_per_batch=16" if mixed else "data.identities_per_batch=2"
+    few = [size, "data.num_workers=0", "data.eval_batch_size=4", "logger=csv"]
     short = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "+trainer.limit_train_batches=1"]
     code, _, said = command("train", f"experiment={experiment}", *needs, *few, *short, "hydra.run.dir=run")
     assert code == 0, said[-3000:]
