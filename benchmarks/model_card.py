@@ -54,7 +54,7 @@ def figure(one: Evaluation, name: str, mirrored: bool) -> dict[str, Any]:
         f"mae_yaw_{a}_{b}": float(errors[(turned >= a) & (turned < b)].mean()) for a, b in ((0, 30), (30, 60), (60, 99))
     }
     scores: dict[str, float] = {"mae": one.scores["mae"], "mae_low": low, "mae_high": high}
-    scores |= {angle: one.scores[f"mae_{angle}"] for angle in ANGLES}
+    scores |= {angle: one.scores[f"{angle}_mae"] for angle in ANGLES}
     scores |= {"geodesic": one.scores["geodesic"], **groups}
     scores |= {f"bias_{angle}": float(bias[angle]) for angle in ANGLES}
     scores |= {f"slope_{angle}": value for angle, value in near_frontal_slopes(predictions).items()}

@@ -23,7 +23,7 @@ from rankpose.data.datamodule import Training
 from rankpose.errors import ConfigError, DatasetNotFoundError, RankPoseError
 from rankpose.evaluation.protocol import Protocol
 from rankpose.files import CONFIG_DIR
-from rankpose.pose import PoseOutput, euler_to_rotmat
+from rankpose.pose import Euler, PoseOutput, euler_to_rotmat
 from rankpose.predictors.outputs import OUTPUT_KINDS
 
 
@@ -59,6 +59,8 @@ def test_a_representation_gives_poses_that_can_be_learnt(choice):
     for weight in [features, *representation.parameters()]:
         assert torch.isfinite(weight.grad).all()
         assert weight.grad.abs().max() > 0
+    pose = 120 * (torch.rand(64, 3) - 0.5)
+    assert torch.allclose(representation.to_pose(representation.from_pose(pose)), pose, atol=0.01)
     # far beyond what features are, and in half precision
     for extreme in (1e4 * torch.randn(32, 16), torch.zeros(4, 16)):
         assert torch.isfinite(representation(extreme).pose).all()
@@ -75,23 +77,26 @@ def test_a_loss_is_least_at_the_truth_and_heeds_weights(choice):
         """A new one each time: some go by the batches before."""
         return build(chosen("loss", choice))(*arguments)
 
+    wants = build(chosen("loss", choice)).wants or Euler
+    representation = wants(16)
     prediction, pose, identity = batch()
-    prediction.requires_grad_()
-    terms = loss(PoseOutput(prediction, prediction), pose, identity, None)
+    raw = representation.from_pose(prediction).requires_grad_()
+    said = representation.output(raw)
+    terms = loss(said, pose, identity, None)
     assert all(torch.isfinite(term) for term in terms.values())
-    terms["loss"].backward()
-    assert torch.isfinite(prediction.grad).all()
-    assert loss(PoseOutput(pose, pose), pose, identity, None)["loss"] <= 1e-6
-    assert terms["loss"] > 0
+    terms["loss"].backward(retain_graph=True)
+    assert torch.isfinite(raw.grad).all()
+    assert raw.grad.abs().max() > 0
+    right = loss(representation.output(representation.from_pose(pose)), pose, identity, None)["loss"]
+    assert right < terms["loss"]
+    if wants is Euler:
+        assert abs(right) <= 1e-6
     # equal weights are none, and an image of weight 0 is not there
-    same = loss(PoseOutput(prediction, prediction), pose, identity, torch.full((8,), 0.5))
+    same = loss(said, pose, identity, torch.full((8,), 0.5))
     assert torch.isclose(same["loss"], terms["loss"], rtol=1e-4)
-    kept = slice(0, 6)
-    without = loss(PoseOutput(prediction[kept], prediction[kept]), pose[kept], identity[kept], None)
+    without = loss(representation.output(raw[:6]), pose[:6], identity[:6], None)
     weights = torch.tensor([1.0] * 6 + [0.0] * 2)
-    assert torch.isclose(
-        loss(PoseOutput(prediction, prediction), pose, identity, weights)["loss"], without["loss"], rtol=1e-4
-    )
+    assert torch.isclose(loss(said, pose, identity, weights)["loss"], without["loss"], rtol=1e-4)
 
 
 @every("backbone")

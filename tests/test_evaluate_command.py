@@ -47,6 +47,28 @@ def photographs(small_set, tmp_path_factory):
     return root
 
 
+def test_no_face_is_an_answer_which_is_counted(photographs, tmp_path):
+    whole = pd.read_csv(table(photographs, tmp_path / "whole.csv", lambda pose: pose + 2))
+    records = read_aflw2000(photographs)
+    lacking = whole.astype({"yaw": float})
+    lacking.loc[:5, ["yaw", "pitch", "roll"]] = np.nan
+    lacking.iloc[:, :].to_csv(tmp_path / "lacking.csv", index=False)
+    poses = np.column_stack([whole[name] for name in ("yaw", "pitch", "roll")]) - 2
+    arguments = ("predictor=table", f"protocol.root={photographs}")
+    told = succeed(run("evaluate", *arguments, "predictor.table=lacking.csv", "out=page", cwd=tmp_path))
+    (result,) = results(tmp_path / "page").values()
+    assert (result["images"], result["unanswered"]) == (len(records) - 6, 6)
+    assert result["scores"]["mae"] == pytest.approx(2, abs=1e-3)
+    zero = (np.abs(poses[:6]).mean() * 6 + 2 * (len(records) - 6)) / len(records)
+    assert result["mae_rest_zero"] == pytest.approx(zero, abs=1e-3)
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert "answered, %" in page
+    assert "gives no pose of 6 of" in page
+    assert "gives no pose of 6 of" in told.stdout + told.stderr + page
+    again = succeed(run("report.page", "page", cwd=tmp_path))
+    assert again.returncode == 0
+
+
 def table(root, path, change=lambda pose: pose):
     """A CSV of predictions for a folder in AFLW2000's layout."""
     records = read_aflw2000(root)
@@ -207,7 +229,7 @@ def test_fsanet_on_the_real_photographs(real_data, tmp_path):
 
 MISTAKES = {
     "no checkpoint": ([], "checkpoint=RUN"),
-    "too few rows": (["predictor=table", "predictor.table=few.csv"], "few.csv"),
+    "no row of these images": (["predictor=table", "predictor.table=other.csv"], "other.csv: none of its 1 rows is of"),
     "one override for two": (
         ["predictor=table", "predictor.table=good.csv", "protocol=aflw2000,aflw2000_all", "protocol.name=mine"],
         "protocol.name=mine",
@@ -219,7 +241,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_leaves_no_report(photographs, tmp_path, mistake):
     lines = table(photographs, tmp_path / "good.csv").read_text().splitlines()
-    (tmp_path / "few.csv").write_text("\n".join(lines[:-2]) + "\n")
+    (tmp_path / "other.csv").write_text(f"{lines[0]}\nelsewhere.jpg,1,2,3\n")
     arguments, told = MISTAKES[mistake]
     process = run("evaluate", f"roots.aflw2000={photographs}", *arguments, "out=out", cwd=tmp_path)
     assert process.returncode != 0

@@ -132,7 +132,7 @@ def test_a_shipped_model_has_the_figures_of_its_card(name, real_data, tmp_path):
     succeed(run("evaluate", *arguments, "num_workers=1", cwd=tmp_path))
     (result,) = json.loads((tmp_path / "page" / "metrics.json").read_text())["results"]
     for score in ("mae", "yaw", "pitch", "roll", "geodesic"):
-        key = score if score in ("mae", "geodesic") else f"mae_{score}"
+        key = score if score in ("mae", "geodesic") else f"{score}_mae"
         assert abs(result["scores"][key] - figure[score]) < 0.02
     predictions = pd.read_parquet(next((tmp_path / "page").rglob("predictions.parquet")))
     assert len(predictions) == figure["images"]

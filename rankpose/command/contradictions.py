@@ -42,6 +42,12 @@ def check(task: PoseTask, data: Training, trainer: Settings, schedule: Settings,
             f"data.images_per_identity={data.images_per_identity}: a ranking loss needs two images of a person in a "
             "batch. Set data.images_per_identity=2, or loss=mse."
         )
+    wants = task.loss.wants
+    if wants is not None and not isinstance(task.net.representation, wants):
+        raise ConfigError(
+            f"loss: {type(task.loss).__name__} looks at the raw output of {wants.__name__}, this network's is "
+            f"{type(task.net.representation).__name__}. Set representation=, or take an experiment that has both."
+        )
     _check_size(task.net.backbone, data)
     _check_options(trainer)
     _check_length(task, trainer, schedule)

@@ -10,6 +10,7 @@ from typing import Any
 import hydra
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, arange, from_numpy, nn
@@ -145,7 +146,9 @@ class Trial:
             doubts = []
             if corruption is None:
                 target = from_numpy(records.pose)[rows]
-                doubts = [f"{self.model}: {doubt}." for doubt in suspicions(prediction, target, self.predictor.keys)]
+                said = torch.isfinite(prediction).all(dim=1)
+                found_doubts = suspicions(prediction[said], target[said], self.predictor.keys)
+                doubts = [f"{self.model}: {doubt}." for doubt in found_doubts]
             known = evaluate(
                 prediction,
                 records,
@@ -157,6 +160,7 @@ class Trial:
                 strength=strength,
                 rows=rows,
                 remarks=doubts,
+                may_lack=not isinstance(self.predictor, nn.Module),
             )
             log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
             for doubt in doubts:

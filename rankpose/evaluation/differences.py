@@ -22,6 +22,8 @@ class ModelDifference:
     second: str
     scores: Mapping[str, Difference]
     """First less second, as they are and `aligned_`."""
+    images: int | None = None
+    """How many both have answered; None of an earlier version."""
 
     def better(self, score: str) -> str | None:
         """The model that is better by this score; None where the interval holds 0 or there is none."""
@@ -48,7 +50,11 @@ def _difference(first: Evaluation, second: Evaluation) -> ModelDifference:
     one, two = (evaluation.predictions.set_index("name") for evaluation in (first, second))
     both = f"{first.model} and {second.model} under {first.protocol}"
     only = one.index.symmetric_difference(two.index)
-    if len(only):
+    if first.unanswered or second.unanswered:  # the images that both have answered
+        one = one.loc[one.index.intersection(two.index)]
+        if len(one) < 2:
+            raise DatasetError(f"{both}: there are not two images that both have answered.")
+    elif len(only):
         raise DatasetError(
             f"{both}: a comparison needs the same images, {len(only):,} are of one model only, the first {only[0]}."
         )
@@ -62,4 +68,4 @@ def _difference(first: Evaluation, second: Evaluation) -> ModelDifference:
     found = score_differences(prediction_a, prediction_b, target, identity)
     turned = score_differences(turned_a, turned_b, target, identity)
     found |= {f"aligned_{name}": difference for name, difference in turned.items()}
-    return ModelDifference(first.protocol, first.model, second.model, found)
+    return ModelDifference(first.protocol, first.model, second.model, found, len(one))

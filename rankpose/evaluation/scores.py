@@ -20,7 +20,7 @@ from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.names import check_folder_name
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.statistics import Interval, score_intervals
-from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error
+from rankpose.metrics import aligned, alignment, angle_error, evaluation_scores, geodesic_error
 from rankpose.pose import ANGLES
 
 FURTHEST_DEG = 99.0
@@ -59,6 +59,10 @@ class Evaluation:
     """Of how many images `predictions` are those that were tested; None where they are all."""
     changes: tuple[str, ...] = ()
     """`KEY=VALUE` of what the protocol was run with otherwise than its name stands for."""
+    unanswered: int = 0
+    """Of how many images the model gave no pose, since it found no face: `predictions` and scores are without them."""
+    mae_rest_zero: float | None = None
+    """The MAE with the zero pose for these, degrees; None where all were answered."""
 
     def __post_init__(self) -> None:
         check_folder_name("model", self.model)
@@ -72,6 +76,11 @@ class Evaluation:
     def key(self) -> tuple[str, str, str | None, int]:
         """Model, protocol, corruption, strength: what tells evaluations apart."""
         return self.model, self.protocol, self.corruption, self.strength
+
+    @property
+    def coverage(self) -> float:
+        """The share of images that were answered."""
+        return len(self.predictions) / (len(self.predictions) + self.unanswered)
 
     @property
     def complete(self) -> bool:
@@ -100,20 +109,22 @@ def evaluate(
     strength: int = 0,
     rows: Tensor | None = None,
     remarks: Sequence[str] = (),
+    may_lack: bool = False,
 ) -> Evaluation:
     """Scores of a model's predictions for the images of a protocol, with their intervals.
 
     Args:
-        prediction: (N, 3) yaw, pitch, roll in degrees.
+        prediction: (N, 3) yaw, pitch, roll in degrees; with `may_lack`, NaN where the model gives no pose.
         records: the protocol's.
         protocol: what the figures are figures of.
         crop: what the model sees of an image; for the pictures.
         model, about, corruption, strength: see `Evaluation`.
         rows: (N,) of which records the predictions are; None: of all, in their order.
         remarks: what else a reader must know.
+        may_lack: whether "no face" is an answer, which is counted; else it is an error.
 
     Raises:
-        DatasetError: a prediction is no number, or there are not as many as images.
+        DatasetError: a prediction is no number, there are not as many as images, or no image was answered.
         ConfigError: a name that is none for a folder.
     """
     known = protocol.remarks(records)
@@ -127,8 +138,26 @@ def evaluate(
             "ambiguous: their errors by angle mean little, and figures leave them outside the frame. Read the geodesic "
             "error, or leave these images out, as most papers do."
         )
+    lacking: dict[str, Any] = {}
+    if may_lack and len(prediction) == len(part) and not torch.isfinite(prediction).all():
+        answered = torch.isfinite(prediction).all(dim=1)
+        count, told = (
+            int((~answered).sum()),
+            f"{model} gives no pose of {int((~answered).sum()):,} of {len(part):,} images",
+        )
+        if not answered.any():
+            raise DatasetError(f"{told}, which is all.")
+        target = torch.from_numpy(part.pose)
+        filled = torch.where(answered[:, None], prediction, torch.zeros_like(prediction))
+        mae = float(angle_error(filled.double(), target.double()).mean())
+        known.append(
+            f"{told}: its scores are about the others. With the zero pose for those without, its MAE is {mae:.2f}°."
+        )
+        lacking = {"unanswered": count, "mae_rest_zero": mae}
+        part, prediction = part.select(torch.nonzero(answered)[:, 0].numpy()), prediction[answered]
     return evaluation_of(
         pose_table(prediction, part, crop),
+        **lacking,
         model=model,
         about=about,
         protocol=protocol.name,

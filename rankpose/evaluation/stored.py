@@ -71,10 +71,11 @@ def as_json(
     """All figures as plain values, unrounded.
 
     `schema_version`; `versions` of rankpose and torch; `results`, one for each evaluation: `model`, `about`,
-    `protocol`, `title`, `corruption`, `strength`, `images` (tested) of `available`, `identities`, `expected`, `scores`
+    `protocol`, `title`, `corruption`, `strength`, `images` (tested and answered) of `available`, `unanswered`
+    (no face was found) and `mae_rest_zero` (degrees, with the zero pose for these), `identities`, `expected`, `scores`
     and `intervals` by name, `remarks`, `changes` and how many images were left out for which reason (`rejects`);
-    `differences`, one for each pair of models: `protocol`, `first`, `second` and `scores` by name, first less second;
-    `failures`: `what` and `reason` of what was asked for and is not there.
+    `differences`, one for each pair of models: `protocol`, `first`, `second`, `images` and `scores` by name, first less
+    second; `failures`: `what` and `reason` of what was asked for and is not there.
     """
     results = [
         {
@@ -86,6 +87,8 @@ def as_json(
             "strength": evaluation.strength,
             "images": len(evaluation.predictions),
             "available": len(evaluation.predictions) if evaluation.available is None else evaluation.available,
+            "unanswered": evaluation.unanswered,
+            "mae_rest_zero": evaluation.mae_rest_zero,
             "identities": int(evaluation.predictions["identity"].nunique()),
             "expected": evaluation.expected,
             "scores": dict(evaluation.scores),
@@ -101,6 +104,7 @@ def as_json(
             "protocol": pair.protocol,
             "first": pair.first,
             "second": pair.second,
+            "images": pair.images,
             "scores": {name: asdict(found) for name, found in pair.scores.items()},
         }
         for pair in compared
@@ -134,6 +138,7 @@ def read_evaluations(folder: Path) -> Stored:
                 pair["first"],
                 pair["second"],
                 {name: Difference(**_numbers(values)) for name, values in pair["scores"].items()},
+                pair.get("images"),
             )
             for pair in content["differences"]
         ]
@@ -164,9 +169,10 @@ def _evaluation(folder: Path, result: dict[str, Any], results: Sequence[Any]) ->
     scores, ends = _numbers(result["scores"]), result["intervals"]
     intervals = {name: Interval(scores[name], **_numbers(found)) for name, found in ends.items()}
     same = ("model", "about", "protocol", "title", "expected", "corruption", "strength", "available")
+    since = {name: result[name] for name in ("unanswered", "mae_rest_zero") if name in result}
     lists = {name: tuple(result[name]) for name in ("remarks", "changes")}
     rejects = tuple(Reject("", reason) for reason, count in result["rejects"].items() for _ in range(count))
-    bare = {name: result[name] for name in same} | lists | {"scores": scores, "intervals": intervals}
+    bare = {name: result[name] for name in same} | since | lists | {"scores": scores, "intervals": intervals}
     bare["rejects"] = rejects
     empty = Evaluation(predictions=pd.DataFrame(), **bare)
     return Evaluation(predictions=read_predictions(folder / place_of(empty, results)), **bare)

@@ -11,12 +11,18 @@ from rankpose.pose.conventions import (
     wrap_angle,
 )
 from rankpose.pose.representations import Euler, PoseOutput, Representation, VectorAngle, VectorProjection
+from rankpose.pose.rivals import AxisVectors, Bins, MatrixFisher, OrdinalQuaternions, SixNumbers
 
 __all__ = [
     "ANGLES",
+    "AxisVectors",
+    "Bins",
     "Euler",
+    "MatrixFisher",
+    "OrdinalQuaternions",
     "PoseOutput",
     "Representation",
+    "SixNumbers",
     "VectorAngle",
     "VectorProjection",
     "euler_to_rotmat",

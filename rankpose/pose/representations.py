@@ -1,7 +1,7 @@
 """How a network says a pose: the last layer, its range and its initialisation.
 
-A representation takes a backbone's features to a raw output and a raw output to (yaw, pitch, roll) in degrees. To add
-one (a quaternion, six numbers, bins: `rankpose.pose.decoding` has their mathematics), write one class here and one file
+A representation takes a backbone's features to a raw output and a raw output to (yaw, pitch, roll) in degrees. Here are
+RankPose's and the baseline, in `rankpose.pose.rivals` those of other methods. To add one, write one class and one file
 in `conf/representation/`.
 """
 
@@ -21,6 +21,8 @@ class PoseOutput(NamedTuple):
     """(N, 3) yaw, pitch, roll, degrees, float32."""
     raw: Tensor
     """(N, ...) what the representation computed it from: cosines, an angle before scaling, logits."""
+    rotation: Tensor | None = None
+    """(N, 3, 3), of a representation that computes its pose from a rotation."""
 
 
 class Representation(nn.Module):
@@ -34,10 +36,17 @@ class Representation(nn.Module):
         """The raw output to (N, 3) degrees."""
         raise NotImplementedError
 
+    def from_pose(self, pose_deg: Tensor) -> Tensor:
+        """A raw output that says a pose: what `to_pose` makes (N, 3) degrees of. For tests, and for those who ask."""
+        raise NotImplementedError
+
+    def output(self, raw: Tensor) -> PoseOutput:
+        """All that a raw output says."""
+        return PoseOutput(self.to_pose(raw), raw)
+
     def forward(self, features: Tensor) -> PoseOutput:
         with torch.autocast(features.device.type, enabled=False):
-            raw = self.raw(features.float())
-            return PoseOutput(self.to_pose(raw), raw)
+            return self.output(self.raw(features.float()))
 
 
 class Euler(Representation):
@@ -58,6 +67,9 @@ class Euler(Representation):
 
     def to_pose(self, raw: Tensor) -> Tensor:
         return raw
+
+    def from_pose(self, pose_deg: Tensor) -> Tensor:
+        return pose_deg
 
 
 class _Cosine(Representation):
@@ -89,6 +101,9 @@ class VectorProjection(_Cosine):
     def to_pose(self, raw: Tensor) -> Tensor:
         return HALF_TURN * raw
 
+    def from_pose(self, pose_deg: Tensor) -> Tensor:
+        return pose_deg / HALF_TURN
+
 
 class VectorAngle(_Cosine):
     """RankPose's vector angle: `theta_k = arccos(cos(f, w_k))`, `angle_k = 180 (1 - 2 theta_k / pi)` degrees.
@@ -102,3 +117,6 @@ class VectorAngle(_Cosine):
     def to_pose(self, raw: Tensor) -> Tensor:
         theta = torch.arccos(raw.clamp(-1 + self.margin, 1 - self.margin))
         return HALF_TURN * (1 - 2 * theta / torch.pi)
+
+    def from_pose(self, pose_deg: Tensor) -> Tensor:
+        return torch.cos(torch.pi / 2 * (1 - pose_deg / HALF_TURN))

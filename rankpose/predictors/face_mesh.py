@@ -109,8 +109,8 @@ def _open(network: bytes, file: Path) -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
         raise ConfigError(
-            "predictor=mediapipe: the package ai-edge-litert is not installed. It comes with the extra teachers: "
-            "pip install 'rankpose[teachers]'."
+            "predictor=mediapipe: the package ai-edge-litert is not installed. It comes with the extra mediapipe: "
+            "pip install 'rankpose[mediapipe]'."
         ) from error
     try:
         interpreter = Interpreter(model_content=network, num_threads=1)

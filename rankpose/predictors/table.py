@@ -1,6 +1,7 @@
 """A table of predictions made elsewhere: no image is read, the answers are looked up."""
 
 import csv
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,8 @@ from rankpose.data.record import Records
 from rankpose.errors import DatasetError
 from rankpose.pose import ANGLES
 
+log = logging.getLogger(__name__)
+
 COLUMNS = ("image", *ANGLES)
 
 
@@ -23,7 +26,8 @@ class TablePredictor:
     Its first line names the columns: `image`, `yaw`, `pitch` and `roll` (degrees, the project's convention); others
     are ignored. `image` is the image's path, whole names only, as much of its end as makes it unique, with or without
     its extension: `image00002.jpg`, `image00002`, `01/frame_00003_rgb.png` or a path from further up. Backslashes
-    separate folders as slashes do.
+    separate folders as slashes do. An image whose three angles are empty (or `nan`) was not answered: its face was not
+    found, for example.
 
     Args:
         table: the CSV file.
@@ -60,13 +64,14 @@ class TablePredictor:
     def predict(self, records: Records) -> Tensor:
         """The predictions for a set of records, in their order.
 
-        Rows of images that the set left out (`records.rejects`) are passed over.
+        Rows of images that the set left out (`records.rejects`) are passed over; so are, with a warning, those of
+        images that it has not.
 
         Returns:
-            (N, 3) yaw, pitch, roll in degrees, float32.
+            (N, 3) yaw, pitch, roll in degrees, float32; NaN where an image has no row, or one without angles.
 
         Raises:
-            DatasetError: an image with no row or with two, or a row of no image or of two: names file, line and image.
+            DatasetError: an image with two rows, a row of two images, or no row of any image: names file, line, image.
         """
         places = _Endings(np.asarray(records.names))
         bare = _Endings(PurePosixPath(name).with_suffix("") for name in np.asarray(records.names))
@@ -86,19 +91,23 @@ class TablePredictor:
             if place in row_of:
                 raise DatasetError(f"{self._line(row)}: this image is in line {self.lines[row_of[place]]} already.")
             row_of[place] = row
+        if not row_of:
+            first = f" The first: {self._line(strangers[0])}." if strangers else ""
+            raise DatasetError(
+                f"{self.file}: none of its {len(self.images):,} rows is of an image that {records.dataset} has under "
+                f"this protocol: correct names or folder.{first}"
+            )
         if strangers:
-            raise DatasetError(
-                f"{self._line(strangers[0])}: {records.dataset} has no such image under this protocol; of the table's "
-                f"{len(self.images):,} rows {len(strangers):,} are of no image there: take them out, or correct names "
-                "or folder."
+            log.warning(
+                "%s: %s has no such image under this protocol; so it is with %s of the table's %s rows",
+                self._line(strangers[0]),
+                records.dataset,
+                f"{len(strangers):,}",
+                f"{len(self.images):,}",
             )
-        missing = [place for place in range(len(records)) if place not in row_of]
-        if missing:
-            raise DatasetError(
-                f"{self.file}: has no row for {len(missing):,} of {len(records):,} images, the first "
-                f"{records.names[missing[0]]}."
-            )
-        return self.pose[[row_of[place] for place in range(len(records))]]
+        pose = torch.full((len(records), 3), math.nan)
+        pose[list(row_of)] = self.pose[list(row_of.values())]
+        return pose
 
     def _check_columns(self, names: Sequence[str]) -> None:
         missing = next((name for name in COLUMNS if name not in names), None)
@@ -114,7 +123,9 @@ class TablePredictor:
             raise DatasetError(f"{self._line(-1)}: names no image.")
         if None in row:
             raise DatasetError(f"{self._line(-1)}: has more fields than the first line.")
-        angles = []
+        angles: list[float] = []
+        if all((row[name] or "").strip().lower() in ("", "nan") for name in ANGLES):
+            return [math.nan] * len(ANGLES)
         for name in ANGLES:
             try:
                 angles.append(float(row[name] or ""))

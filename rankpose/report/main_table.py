@@ -6,7 +6,7 @@ a block aligned. `tidy_scores` is all figures for a spreadsheet.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -103,8 +103,12 @@ def main_table(evaluations: Sequence[Evaluation], papers: Mapping[str, Sequence[
         Block(mark_best([*_rows(evaluations, scores, ""), *(beside if complete else [])], better), "As it is"),
         Block(mark_best(_rows(evaluations, scores, "aligned_"), better), "Aligned"),
     ]
+    columns = [Column("", number=False), *(Column(score.heading, score.group) for score in scores)]
+    if any(one.unanswered for one in evaluations):
+        columns += [Column("answered, %", "Coverage"), Column("MAE, rest as 0", "Coverage")]
+        blocks = [replace(block, rows=[_covered(row, evaluations) for row in block.rows]) for block in blocks]
     return TextTable(
-        [Column("", number=False), *(Column(score.heading, score.group) for score in scores)],
+        columns,
         blocks,
         f"{first.protocol}: {first.title}",
         images_in_words(first),
@@ -113,6 +117,14 @@ def main_table(evaluations: Sequence[Evaluation], papers: Mapping[str, Sequence[
         _note(first, reported, complete),
         tex_label(first.protocol),
     )
+
+
+def _covered(row: Row, evaluations: Sequence[Evaluation]) -> Row:
+    """A row with how many images its model has answered, and its error with the zero pose for the others."""
+    one = next((one for one in evaluations if one.model == row.cells[0].text and not row.source), None)
+    mae = None if one is None else one.scores["mae"] if one.mae_rest_zero is None else one.mae_rest_zero
+    told = ("", "") if one is None or mae is None else (format_number(100 * one.coverage, 1), format_number(mae))
+    return replace(row, cells=[*row.cells, *map(Cell, told)])
 
 
 def tex_label(name: str) -> str:

@@ -328,7 +328,8 @@ def _glance(clean: Sequence[Evaluation], models: Sequence[str]) -> TextTable:
 def _comparison(pair: ModelDifference) -> TextTable:
     figures = ["difference", "95 % interval", "p"]
     frame = differences_table([pair])[["score", "better", *figures]]
-    return table_of(frame, f"{pair.first} less {pair.second}", "degrees", right=figures)
+    on = "" if pair.images is None else f", on {pair.images:,} images"
+    return table_of(frame, f"{pair.first} less {pair.second}", f"degrees{on}", right=figures)
 
 
 def _matrix(models: Sequence[str], pairs: Sequence[ModelDifference]) -> TextTable:

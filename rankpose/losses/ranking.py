@@ -14,7 +14,7 @@ term 180 times stronger with `unit="normalised"` (angles divided by 180 before b
 **Weights of images**, as for labels that are less sure: the squared error is `sum w e / sum w`, and a pair of images
 has the product of both weights, so an image of weight zero is as one that is not there.
 
-All terms are computed in float32. To add a loss, write one class here and one file in `conf/loss/`.
+All terms are computed in float32. To add a loss, write a `PoseLoss` in this folder and one file in `conf/loss/`.
 """
 
 from typing import Literal
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rankpose.checks import NotNegative, Positive, checked
-from rankpose.pose import PoseOutput
+from rankpose.pose import PoseOutput, Representation
 
 Unit = Literal["degrees", "normalised"]
 UNITS: dict[str, float] = {"degrees": 1.0, "normalised": 180.0}
@@ -111,9 +111,14 @@ def squared_error(
         errors = F.mse_loss(prediction, target, reduction=how)
     else:
         errors = 2 * beta * F.smooth_l1_loss(prediction, target, reduction=how, beta=beta)
+    return errors if weight is None else weighted_mean(errors.mean(dim=1), weight)
+
+
+def weighted_mean(errors: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean over images, `sum w e / sum w`. (N,) errors and (N,) weights, or None for equal ones, to a scalar."""
     if weight is None:
-        return errors
-    return (errors.mean(dim=1) * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        return errors.mean()
+    return (errors * weight).sum() / weight.sum().clamp(min=torch.finfo(torch.float32).tiny)
 
 
 def gradient_norm(term: Tensor, prediction: Tensor) -> Tensor:
@@ -144,6 +149,8 @@ class PoseLoss(nn.Module):
 
     needs_pairs = False
     """Whether a batch must hold two images of an identity."""
+    wants: type[Representation] | None = None
+    """The representation whose raw output it looks at; None where it looks at poses or rotations alone."""
 
     def terms(self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
         """The terms by name, `loss` among them; all that is given is float32."""
@@ -161,7 +168,8 @@ class PoseLoss(nn.Module):
             weight: (N,) of each image, not negative; None is 1 for each.
         """
         with torch.autocast(pose.device.type, enabled=False):
-            output = PoseOutput(output.pose.float(), output.raw.float())
+            rotation = output.rotation if output.rotation is None else output.rotation.float()
+            output = PoseOutput(output.pose.float(), output.raw.float(), rotation)
             return self.terms(output, pose.float(), identity, None if weight is None else weight.float())
 
 

@@ -1,0 +1,178 @@
+"""Other methods' representations and losses: their equations, and that they can be learnt at every pose."""
+
+import math
+
+import pytest
+import roma
+import torch
+from commands import run, succeed, train
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rankpose.errors import CheckpointError
+from rankpose.losses import BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes, RankMSE
+from rankpose.models import PoseNet, build_backbone
+from rankpose.models.checkpoint import MadeFrom
+from rankpose.pose import (
+    AxisVectors,
+    Bins,
+    MatrixFisher,
+    OrdinalQuaternions,
+    PoseOutput,
+    SixNumbers,
+    euler_to_rotmat,
+    rotmat_to_euler,
+)
+from rankpose.pose.rivals import angles_of, expected_error, log_normaliser
+from rankpose.predictors.export import export_onnx
+
+REPRESENTATIONS = {
+    "bins": Bins,
+    "six_numbers": SixNumbers,
+    "axis_vectors": AxisVectors,
+    "ordinal_quaternions": OrdinalQuaternions,
+    "matrix_fisher": MatrixFisher,
+}
+LOSSES = {
+    Bins: BinsAndMSE,
+    SixNumbers: Geodesic,
+    AxisVectors: OrthogonalAxes,
+    OrdinalQuaternions: OrdinalQuaternion,
+    MatrixFisher: FisherNLL,
+}
+angles = st.tuples(st.floats(-89, 89), st.floats(-179, 179), st.floats(-179, 179))
+everyone = torch.arange(1)
+
+
+@given(angles)
+def test_angles_are_those_of_the_rotation(pose):
+    rotation = euler_to_rotmat(torch.tensor([pose], dtype=torch.float64))
+    assert torch.allclose(angles_of(rotation), rotmat_to_euler(rotation), atol=1e-6)
+
+
+@pytest.mark.parametrize("yaw", [90.0, -90.0, 89.99, 45.0])
+@pytest.mark.parametrize("kind", REPRESENTATIONS.values(), ids=REPRESENTATIONS)
+def test_every_pose_can_be_learnt_at_gimbal_lock_too(kind, yaw):
+    true = torch.tensor([[yaw, 10.0, -20.0], [yaw, -3.0, 5.0]], dtype=torch.float32)
+    representation = kind(8)
+    raw = representation.from_pose(true + torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])).requires_grad_()
+    output = representation.output(raw)
+    for loss in (LOSSES[kind](), RankMSE()):
+        (gradient,) = torch.autograd.grad(
+            loss(output, true, torch.zeros(2, dtype=torch.long))["loss"], raw, retain_graph=True
+        )
+        assert torch.isfinite(gradient).all()
+
+
+def test_gradients_are_those_of_finite_differences():
+    raw = torch.randn(4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda numbers: angles_of(roma.special_procrustes(numbers.unflatten(-1, (3, 3)))), raw
+    )
+    assert torch.autograd.gradcheck(lambda numbers: log_normaliser(3 * numbers.unflatten(-1, (3, 3))), raw)
+
+
+def test_hopenets_loss_is_cross_entropy_and_the_square_of_the_expectation():
+    scores = torch.randn(5, 3, 66)
+    pose = torch.tensor([[-98.0, 0.0, 95.0]]).repeat(5, 1)
+    share = scores.softmax(dim=-1)
+    expectation = (share * (-99 + 3 * torch.arange(66.0))).sum(dim=-1)
+    # -98 lies in the first bin, 0 in number 33, 95 in number 64
+    entropy = -(share[:, 0, 0].log() + share[:, 1, 33].log() + share[:, 2, 64].log()).mean()
+    mse = (expectation - pose).square().sum(dim=1).mean()
+    said = Bins(8).output(scores.flatten(1))
+    terms = BinsAndMSE(alpha=0.5)(said, pose, torch.arange(5))
+    assert torch.isclose(terms["loss"], entropy + 0.5 * mse, rtol=1e-5)
+
+
+@given(angles, angles)
+def test_the_geodesic_loss_is_the_angle_of_the_rotation_between(one, other):
+    poses = torch.tensor([one, other], dtype=torch.float32)
+    rotations = euler_to_rotmat(poses)
+    angle = roma.rotmat_geodesic_distance(rotations[:1], rotations[1:])[0]
+    said = SixNumbers(8).output(SixNumbers(8).from_pose(poses[:1]))
+    loss = Geodesic()(said, poses[1:], everyone)["loss"]
+    assert abs(loss - angle) < 2e-2 if angle < 3.0 else loss > 2.9
+    without = Geodesic()(PoseOutput(poses[:1], poses[:1]), poses[1:], everyone)["loss"]
+    assert torch.isclose(loss, without, atol=1e-3)
+
+
+def test_trinets_loss_pulls_vectors_to_axes_and_to_right_angles():
+    pose = torch.tensor([[20.0, -10.0, 5.0]])
+    axes = euler_to_rotmat(pose)[0].T
+    wrong = axes + torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.2], [0.0, 0.0, 0.0]])
+    products = [float(wrong[i] @ wrong[j]) ** 2 for i, j in ((0, 1), (0, 2), (1, 2))]
+    terms = OrthogonalAxes(weight=0.3)(AxisVectors(8).output(wrong.flatten()[None]), pose, everyone)
+    assert float(terms["loss"]) == pytest.approx(0.05 + 0.3 * sum(products), rel=1e-4)
+
+
+def test_quatnets_loss_knows_no_difference_between_a_quaternion_and_its_opposite():
+    pose = torch.tensor([[20.0, -10.0, 5.0]])
+    raw = OrdinalQuaternions(8).from_pose(pose)
+    other = torch.cat([-3 * raw[:, :4], raw[:, 4:]], dim=1)
+    for numbers in (raw, other):
+        terms = OrdinalQuaternion()(OrdinalQuaternions(8).output(numbers), pose, everyone)
+        assert float(terms["loss"]) == pytest.approx(0, abs=1e-5)
+    above = OrdinalQuaternions.above(pose)[0].sum(dim=1)
+    # thresholds at -96, -93, ...: those below 20, -10 and 5
+    assert above.tolist() == [39, 29, 34]
+
+
+def test_fishers_normaliser_is_the_mean_over_all_rotations():
+    random = roma.random_rotmat(400_000, dtype=torch.float64)
+    for singular in ([1.0, 0.5, 0.2], [2.0, 1.0, -0.5], [3.0, 3.0, 3.0], [0.0, 0.0, 0.0]):
+        turn, other = roma.random_rotmat(2, dtype=torch.float64)
+        matrix = turn @ torch.diag(torch.tensor(singular, dtype=torch.float64)) @ other.T
+        mean = (matrix * random).sum(dim=(1, 2)).exp().mean().log()
+        assert float(log_normaliser(matrix[None])[0]) == pytest.approx(float(mean), abs=0.05)
+    # and is a number where a network is very sure
+    sure = torch.diag(torch.tensor([4e3, 3e3, 2e3], dtype=torch.float64))[None]
+    # the asymptote of large singular values: c ~ exp(s1 + s2 + s3) / sqrt(8 pi (s1 + s2) (s1 + s3) (s2 + s3))
+    asymptote = 9e3 - 0.5 * math.log(8 * math.pi * 7e3 * 6e3 * 5e3)
+    assert float(log_normaliser(sure)[0]) == pytest.approx(asymptote, abs=0.01)
+
+
+def test_who_is_surer_expects_a_smaller_error_and_means_it():
+    pose = torch.tensor([[20.0, -10.0, 5.0]])
+    raw = MatrixFisher(8).from_pose(pose)
+    expected = [float(expected_error(scale * raw)[0]) for scale in (2.0, 10.0, 100.0)]
+    assert expected == sorted(expected, reverse=True)
+    # 10 I: sampled by weighting random rotations with their density
+    random = roma.random_rotmat(400_000, dtype=torch.float64)
+    trace = random.diagonal(dim1=1, dim2=2).sum(dim=1)
+    density = (10 * trace).exp()
+    cosine = ((trace - 1) / 2 * density).sum() / density.sum()
+    assert expected[1] == pytest.approx(math.degrees(math.acos(float(cosine))), rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", ["bins", "six_numbers", "ordinal_quaternions", "axis_vectors"])
+def test_networks_become_onnx_files_that_say_the_same(choice, tmp_path):
+    torch.manual_seed(0)
+    channels = {"channels": (8, 8, 8, 8)}
+    net = PoseNet(build_backbone("resnet10t", options=channels), REPRESENTATIONS[choice]).eval()
+    made_from = MadeFrom({"name": "resnet10t", "options": channels}, {"choice": choice}, 32, 1.4)
+    if choice == "axis_vectors":  # the nearest rotation needs singular values, which ONNX has not
+        with pytest.raises(CheckpointError, match="cannot be exported"):
+            export_onnx(net, made_from, tmp_path / "net.onnx")
+        assert not (tmp_path / "net.onnx").exists()
+        return
+    assert export_onnx(net, made_from, tmp_path / "net.onnx") < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["hopenet", "6drepnet", "trinet", "quatnet", "matrix_fisher"])
+def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
+    small = [f"experiment={experiment}", "trainer.max_epochs=1", "hydra.run.dir=run"]
+    succeed(train(small_set, *small, cwd=tmp_path))
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_loss_refuses_the_output_of_another_representation(small_set, tmp_path):
+    refused = train(small_set, "loss=bins_and_mse", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert (
+        "error: loss: BinsAndMSE looks at the raw output of Bins, this network's is VectorProjection" in refused.stderr
+    )
+    assert run("train", "experiment=hopenet", "--cfg", "job", cwd=tmp_path).returncode == 0
