@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from films import crossing
+from films import crossing, write_film
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,6 +22,7 @@ from rankpose.errors import ConfigError, DatasetError
 from rankpose.faces import FaceDetector, apart
 from rankpose.faces.boxes import TableBoxes
 from rankpose.faces.centerface import CenterFace
+from rankpose.faces.films import Camera, Film, read_ahead
 from rankpose.faces.following import Follower
 from rankpose.faces.found import REASON, found_by
 from rankpose.faces.mediapipe import MediaPipe, anchors
@@ -312,6 +313,35 @@ def test_a_person_comes_back_under_the_same_number(renders):
     for number in range(31, 150):
         follower([], number / 25)
     assert follower(faces, 6.0) == [2]
+
+
+def test_a_camera_gives_frames_with_the_times_at_which_they_come(renders, tmp_path):
+    """A film stands in for the camera: OpenCV captures from either."""
+    film = write_film(tmp_path / "film.mp4", renders * 3, sound=False)
+    with Camera(str(film)) as camera:
+        frames = list(camera.frames())
+    assert [frame.number for frame in frames] == list(range(6))
+    times = [frame.time for frame in frames]
+    assert times == sorted(times)
+    assert np.abs(frames[0].image.astype(int) - renders[0]).mean() < 12, "red first"
+    with pytest.raises(ConfigError, match="input=97: there is no such camera"):
+        Camera(97)
+
+
+def test_reading_ahead_changes_nothing_and_can_be_left(renders, tmp_path):
+    film = write_film(tmp_path / "film.mp4", renders * 20)
+    with Film(film) as source:
+        plain = [(frame.number, frame.time, frame.image.sum()) for frame in source.frames()]
+    heard = []
+    with Film(film) as source:
+        ahead = [(frame.number, frame.time, frame.image.sum()) for frame in read_ahead(source, heard.append)]
+    assert ahead == plain
+    assert len(plain) == 40
+    assert len(heard) > 10
+    with Film(film) as source:
+        frames = read_ahead(source)
+        assert next(frames).number == 0
+        frames.close()  # ends the reader, which would otherwise read from a film that is closed
 
 
 @settings(max_examples=20)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -304,6 +305,23 @@ def test_what_is_drawn_stands_out_and_stays_inside(kind, shade):
         assert (
             draw_heads(tiny, [Head((0.0, 0.0, 3.0, 3.0), 1.0, 2.0, 3.0, 1.0, rotation)], [1], kind).shape == tiny.shape
         )
+
+
+def test_angles_of_neighbours_do_not_cover_each_other():
+    picture = np.full((300, 700, 3), 255, np.uint8)
+    boxes = [(100.0, 80.0, 200.0, 200.0), (320.0, 80.0, 420.0, 200.0), (540.0, 80.0, 640.0, 200.0)]
+    heads = [Head(box, 0.0, 0.0, 0.0, 1.0, np.eye(3)) for box in boxes]
+    together = draw_heads(picture, heads, [1, 2, 3], "axes")
+    alone = [draw_heads(picture, [head], [person], "axes") for person, head in enumerate(heads, 1)]
+    for one in alone[:2]:  # beside the others each looks as it does alone
+        changed = (one != 255).any(axis=2)
+        assert np.array_equal(together[changed], one[changed])
+
+
+def test_torch_hub_gives_an_estimator(trained, heads):
+    root = Path(rankpose.__file__).parent.parent
+    estimator = torch.hub.load(str(root), "estimator", trained, source="local")
+    assert estimator(heads[0])[0].yaw == rankpose.load(trained)(heads[0])[0].yaw
 
 
 def test_evaluate_says_what_a_detector_costs(trained, small_set, tmp_path):

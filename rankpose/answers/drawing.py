@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from rankpose.errors import ConfigError
+from rankpose.faces import Box
 from rankpose.predictors.load import Head
 from rankpose.report.heads import draw_axes
 
@@ -57,8 +58,9 @@ def draw_heads(image: np.ndarray, heads: Sequence[Head], people: Sequence[int | 
             _axes(drawn, head, middle, side)
         else:
             _cube(drawn, head.rotation, middle, 0.5 * side, colour_of(person))
+    taken = [head.box for head in heads]
     for head, person in zip(heads, people, strict=True):  # on top of all axes
-        _label(drawn, head, person)
+        taken.append(_label(drawn, head, person, taken))
     return drawn
 
 
@@ -114,25 +116,44 @@ def _cube(
         _stroke(canvas, points[a], points[b], colour if nearest else _WHITE, thickness + (1 if nearest else 0))
 
 
-def _label(canvas: np.ndarray, head: Head, person: int | None) -> None:
-    """The angles on a dark plate beside the head, inside of the picture."""
+def _label(canvas: np.ndarray, head: Head, person: int | None, taken: Sequence[Box]) -> Box:
+    """The angles on a dark plate beside the head, inside of the picture and off what is taken; gives its place."""
     height, width = canvas.shape[:2]
-    left, top, right, bottom = head.box
-    scale = float(np.clip((bottom - top) / 260, 0.4, 1.6)) * min(1.0, max(0.25, width / 320))
-    lines = [f"{name} {getattr(head, name):+.0f}" for name in ("yaw", "pitch", "roll")]
+    tall_face = head.box[3] - head.box[1]
+    scale = float(np.clip(tall_face / 260, 0.4, 1.6)) * min(1.0, max(0.25, width / 320))
+    lines = [f"{name} {round(getattr(head, name)):+d}" for name in ("yaw", "pitch", "roll")]
     if person is not None:
         lines.insert(0, f"#{person}")
     weight = max(1, round(1.6 * scale))
     sizes = [cv2.getTextSize(line, _FONT, scale, weight)[0] for line in lines]
     step, margin = round(1.5 * max(size[1] for size in sizes)), round(8 * scale)
     wide, tall = max(size[0] for size in sizes) + 3 * margin, step * len(lines) + margin
-    gap = 0.15 * (right - left)
-    # to the right of the head, else to its left, else where the picture ends
-    x = right + gap if right + gap + wide <= width else left - gap - wide if left - gap - wide >= 0 else width - wide
-    x, y = round(max(0.0, x)), round(min(max(0.0, top), max(0, height - tall)))
+    x, y = _free_place(head.box, (wide, tall), (width, height), taken)
     plate = canvas[y : y + tall, x : x + wide]
     plate[:] = (0.35 * plate + 0.65 * np.array(_DARK)).astype(np.uint8)
     plate[:, : max(2, margin // 2)] = colour_of(person)
     for number, line in enumerate(lines):
         place = (x + 2 * margin, y + step * (number + 1))
         cv2.putText(canvas, line, place, _FONT, scale, _WHITE, weight, cv2.LINE_AA)
+    return x, y, x + wide, y + tall
+
+
+def _free_place(box: Box, extent: tuple[int, int], picture: tuple[int, int], taken: Sequence[Box]) -> tuple[int, int]:
+    """Left and top of a plate to the right of a head, to its left, below or above: where it covers least."""
+    left, top, right, bottom = box
+    wide, tall = extent
+    gap = 0.15 * (right - left)
+    wanted = [(right + gap, top), (left - gap - wide, top), (left, bottom + gap), (left, top - gap - tall)]
+    places = [
+        (round(min(max(0.0, x), max(0, picture[0] - wide))), round(min(max(0.0, y), max(0, picture[1] - tall))))
+        for x, y in wanted
+    ]
+
+    def covered(place: tuple[int, int]) -> float:
+        x, y = place
+        return sum(
+            max(0.0, min(x + wide, other[2]) - max(x, other[0])) * max(0.0, min(y + tall, other[3]) - max(y, other[1]))
+            for other in taken
+        )
+
+    return min(places, key=covered)
