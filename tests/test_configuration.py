@@ -255,7 +255,10 @@ def test_an_unknown_key_or_choice_is_one_line_that_says_what_would_be_right(comm
 def test_a_key_of_another_choice_names_that_choice(command):
     code, _, said = command("train", "loss=mse", "loss.weight=2")
     assert code == 1
-    assert "loss.weight=2: no such key in loss=mse, but in loss=rank_mse." in said
+    assert (
+        "loss.weight=2: no such key in loss=mse, but in loss=ordinal_quaternion, loss=orthogonal_axes, loss=rank_mse."
+        in said
+    )
 
 
 @pytest.mark.parametrize("arguments", [["-m", "loss=mse,rankmse"], ["loss.wieght=1,2", "-m", "seed=1"]])
