@@ -26,7 +26,7 @@ def texts_without_encoding(tree):
             told = {keyword.arg for keyword in call.keywords}
             words = [one.value for one in ast.walk(call) if isinstance(one, ast.Constant)]
             binary = any(isinstance(word, str) and "b" in word and set(word) <= set("rwxab+") for word in words)
-            opens = name == "open" and not binary and module not in ("os", "Image")
+            opens = name == "open" and not binary and module not in ("os", "Image", "av")
             if (opens or name in ("read_text", "write_text") or "text" in told) and "encoding" not in told:
                 yield call.lineno
 

@@ -120,7 +120,7 @@ def asked(faces: Faces, partial: Path, names: list[str], num_workers: int | None
     question = _fingerprint(faces.records, names, faces.mirror)
     known: dict[int, list[list[float]]] = {}
     if partial.is_file():
-        first, *lines = partial.read_text().splitlines()
+        first, *lines = partial.read_text(encoding="utf-8").splitlines()
         if first == question:
             # the last line may be cut off
             known = {row: said for row, said in (json.loads(line) for line in lines if line.endswith("]]]"))}
@@ -128,7 +128,7 @@ def asked(faces: Faces, partial: Path, names: list[str], num_workers: int | None
     rows = [row for row in range(len(faces)) if row not in known]
     partial.parent.mkdir(parents=True, exist_ok=True)
     write_whole(partial, "\n".join([question, *(json.dumps([row, said]) for row, said in known.items())]) + "\n")
-    with partial.open("a") as file:
+    with partial.open("a", encoding="utf-8") as file:
         found = tqdm(answers(faces, rows, num_workers), "faces", len(faces), initial=len(known), disable=None)
         for row, said in zip(rows, found, strict=True):
             known[row] = said.tolist()
