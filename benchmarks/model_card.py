@@ -26,7 +26,7 @@ from rankpose.pose import ANGLES
 from rankpose.report.tables import near_frontal_slopes, signed_errors_deg
 
 TEXTS = ("summary", "licence", "trained_on", "command")
-TITLES = {"aflw2000": "490 photographs of AFLW2000-3D (validation)", "synthetic": "80 rendered people, 1,280 images"}
+TITLES = {"aflw2000": "photographs of AFLW2000-3D (validation)", "synthetic": "renders of people never seen"}
 
 
 def evaluated(file: Path, protocol: str, root: Path, mirrored: bool) -> Evaluation:
@@ -101,7 +101,9 @@ def as_markdown(cards: list[Card]) -> str:
     ]
     for card in cards:
         for one in card.figures:
-            tested = TITLES.get(one["protocol"], one["protocol"]) + (", mirrored as well" if one["mirrored"] else "")
+            tested = f"{one['images']:,} {TITLES.get(one['protocol'], one['protocol'])}" + (
+                ", mirrored as well" if one["mirrored"] else ""
+            )
             groups = " / ".join(f"{one[f'mae_yaw_{pair}']:.1f}" for pair in ("0_30", "30_60", "60_99"))
             bias = " / ".join(f"{one[f'bias_{angle}']:+.1f}" for angle in ANGLES)
             slopes = " / ".join(f"{one[f'slope_{angle}']:.2f}" for angle in ANGLES)

@@ -195,7 +195,7 @@ def test_an_augmentation_leaves_images_images_and_is_repeatable(choice):
     if augment.views is not None:
         views = [augment.views.draw(np.random.default_rng(1), np.random.default_rng(2)) for _ in range(2)]
         assert views[0] == views[1]
-        assert views[0].scale * 1.0 <= augment.views.extent
+        assert views[0].scale <= augment.views.extent
     if augment.colours is not None:
         for seed in range(12):
             changed = augment.colours(image, seed)

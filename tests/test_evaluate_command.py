@@ -52,7 +52,7 @@ def test_no_face_is_an_answer_which_is_counted(photographs, tmp_path):
     records = read_aflw2000(photographs)
     lacking = whole.astype({"yaw": float})
     lacking.loc[:5, ["yaw", "pitch", "roll"]] = np.nan
-    lacking.iloc[:, :].to_csv(tmp_path / "lacking.csv", index=False)
+    lacking.to_csv(tmp_path / "lacking.csv", index=False)
     poses = np.column_stack([whole[name] for name in ("yaw", "pitch", "roll")]) - 2
     arguments = ("predictor=table", f"protocol.root={photographs}")
     told = succeed(run("evaluate", *arguments, "predictor.table=lacking.csv", "out=page", cwd=tmp_path))
@@ -64,9 +64,8 @@ def test_no_face_is_an_answer_which_is_counted(photographs, tmp_path):
     page = (tmp_path / "page" / "report.html").read_text()
     assert "answered, %" in page
     assert "gives no pose of 6 of" in page
-    assert "gives no pose of 6 of" in told.stdout + told.stderr + page
-    again = succeed(run("report.page", "page", cwd=tmp_path))
-    assert again.returncode == 0
+    assert "gives no pose of 6 of" in told.stdout + told.stderr
+    succeed(run("report.page", "page", cwd=tmp_path))
 
 
 def table(root, path, change=lambda pose: pose):

@@ -16,9 +16,10 @@ from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.readers.photographs import read_faces
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
+from rankpose.files import shipped_models
 from rankpose.pose import ANGLES, euler_to_rotmat
 from rankpose.predictors import Answer
-from rankpose.predictors.answers import Faces
+from rankpose.predictors.onlookers import Faces
 from rankpose.predictors.teachers import LEAST_WEIGHT, Agreement
 
 
@@ -155,6 +156,15 @@ def test_it_goes_on_where_it_was_stopped(pictures, tmp_path):
     assert again.asked == len(records) - 10
     asked(Faces([other], records, mirror=True), partial, ["a"], 0)  # another question
     assert other.asked == 2 * len(records)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shipped_models(), reason="no model comes with the package")
+def test_a_shipped_model_may_be_the_teacher(pictures, tmp_path):
+    (name, *_) = shipped_models()
+    asked_for = (f"data.root={pictures}", f"teacher={name}", "agree_deg=180", "out=poses.csv", "num_workers=0")
+    succeed(run("label", *asked_for, cwd=tmp_path))
+    assert f"{name}_yaw" in pd.read_csv(tmp_path / "poses.csv")
 
 
 @pytest.mark.slow

@@ -43,6 +43,8 @@ class FilmFile:
         self._last = -1
         self._sound: Any = None
         self._encodes = False
+        self.silent = False
+        """Whether the source has sound that this film cannot take."""
         self._early: list[Any] = []
         """Packets of sound that came before the first frame."""
 
@@ -140,6 +142,7 @@ class FilmFile:
             self._resampler = av.AudioResampler("fltp", "stereo", source.codec_context.sample_rate)
         except (FFmpegError, ValueError):
             self._sound, self._encodes = None, False  # a film without its sound is better than none
+            self.silent = True
 
     def _failure(self, error: Exception) -> DatasetError:
         if isinstance(error, OSError) and error.errno in NO_ROOM:

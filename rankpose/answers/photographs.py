@@ -11,7 +11,7 @@ from rankpose.predictors.load import Estimator, Head
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class AnsweredPicture:
     """What came of one picture."""
 
     name: str
@@ -25,7 +25,7 @@ class Answer:
 
 def picture_poses(
     estimator: Estimator, pictures: Iterable[tuple[str, Path]], at_once: int = 8, pixels_at_once: int = 40_000_000
-) -> Iterator[Answer]:
+) -> Iterator[AnsweredPicture]:
     """The heads of pictures, in their order.
 
     Args:
@@ -49,7 +49,7 @@ def picture_poses(
     yield from _answers(estimator, waiting)
 
 
-def _answers(estimator: Estimator, waiting: Sequence[tuple[str, Picture | None, str]]) -> Iterator[Answer]:
+def _answers(estimator: Estimator, waiting: Sequence[tuple[str, Picture | None, str]]) -> Iterator[AnsweredPicture]:
     read = [(name, picture) for name, picture, _ in waiting if picture is not None]
     detector = estimator.detector
     faces = [
@@ -57,4 +57,4 @@ def _answers(estimator: Estimator, waiting: Sequence[tuple[str, Picture | None, 
     ]
     heads = iter(estimator.heads([picture.image for _, picture in read], faces))
     for name, picture, failure in waiting:
-        yield Answer(name, picture, [] if picture is None else next(heads), failure)
+        yield AnsweredPicture(name, picture, [] if picture is None else next(heads), failure)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.faces.kinds import FILMS, PICTURES, is_film
 from rankpose.files import shipped_models
-from rankpose.run.directory import shown
+from rankpose.run.directory import check_writable, shown
 
 TABLE = "poses"
 _AS_THEY_ARE = (".jpg", ".jpeg", ".png", ".webp")
@@ -59,7 +59,7 @@ def asked_of(config: DictConfig) -> Asked:
     camera = int(given) if given.isascii() and given.isdigit() and not path.exists() else None
     name = f"camera{camera}" if camera is not None else (path.resolve() if path.name in ("", "..") else path).stem
     out = Path(str(config.out)) if config.out else Path(f"{name or 'all'}_poses")
-    _check_place(out)
+    check_writable(out)
     table = out / f"{TABLE}.{config.format}"
     passed_over: Counter[str] = Counter()
     pictures: list[tuple[str, Path]] = []
@@ -158,14 +158,6 @@ def _places(files: Sequence[tuple[str, Path]], films: set[str], out: Path) -> di
         taken.add(str(free).casefold())
         places[name] = out / free
     return places
-
-
-def _check_place(out: Path) -> None:
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise ConfigError(f"out={out}: {there} is a file; name a folder.")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
 
 
 def _check_free(out: Path, written: Sequence[Path], read: Sequence[Path], overwrite: bool) -> None:

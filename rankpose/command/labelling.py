@@ -17,8 +17,8 @@ from rankpose.data.readers.photographs import read_faces
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.names import distinct_names
-from rankpose.files import CONFIG_DIR, checkpoint_file, write_whole
-from rankpose.predictors.answers import Faces, Onlooker, answers, onlooker
+from rankpose.files import CONFIG_DIR, checkpoint_file, shipped_models, write_whole
+from rankpose.predictors.onlookers import Faces, Onlooker, answers, onlooker
 from rankpose.predictors.teachers import Agreement, counts
 from rankpose.report.labels_page import labels_page
 from rankpose.run.directory import shown
@@ -79,19 +79,20 @@ def _teachers(config: DictConfig) -> tuple[list[str], list[Onlooker]]:
     wanted = [str(one) for one in ([config.teacher] if isinstance(config.teacher, str) else config.teacher)]
     if not wanted:
         raise ConfigError("teacher: names nobody.")
-    choices = sorted(file.stem for file in Path(CONFIG_DIR, "predictor").glob("*.yaml"))
+    files = sorted(Path(CONFIG_DIR, "predictor").glob("*.yaml"))
+    models = [file.stem for file in files if file.stem not in ("checkpoint", "onnx", "table")]
     roots = [assignment(f"++roots.{key}", path) for key, path in config.roots.items()]
     named: list[tuple[str, tuple[str, ...]]] = []
     found: list[Onlooker] = []
     for one in wanted:
         path = Path(one)
-        if one in choices and one not in ("checkpoint", "onnx", "table"):
+        if one in models:
             content = hydra.compose("label", ["data.root=x", f"+predictor={one}", *roots]).predictor
             named.append((one, (one,)))
         elif path.suffix in (".yaml", ".yml"):
             content = OmegaConf.create({"_target_": "rankpose.predictors.onnx_predictor", "description": literal(one)})
             named.append((path.stem, path.absolute().with_suffix("").parts))
-        elif path.exists():
+        elif path.exists() or one in shipped_models():
             file = checkpoint_file(path)
             content = OmegaConf.create(
                 {"_target_": "rankpose.predictors.CheckpointPredictor", "checkpoint": literal(str(file))}
@@ -99,8 +100,8 @@ def _teachers(config: DictConfig) -> tuple[list[str], list[Onlooker]]:
             run = file.parent.parent if file.parent.name == "checkpoints" else file
             named.append((run.stem, file.absolute().with_suffix("").parts))
         else:
-            models = ", ".join(one for one in choices if one not in ("checkpoint", "onnx", "table"))
-            raise ConfigError(f"teacher={one}: is no run, checkpoint or description, and not one of {models}.")
+            known = ", ".join([*models, *shipped_models()])
+            raise ConfigError(f"teacher={one}: is no run, checkpoint or description, and not one of {known}.")
         found.append(onlooker(build(content)))
     return distinct_names(named), found
 

@@ -184,6 +184,8 @@ def _film(
             bar.update()
         if film:
             film.close()
+            if film.silent:
+                _say(f"{name}: its sound is of a kind that cannot be written; the film has none.")
     people = len({row["person"] for row in rows if row["file"] == name and row["person"] is not None})
     _say(f"{name}: {done} frames, {with_face} with a face, {people} {'person' if people == 1 else 'people'}")
     if source.damage and stop.by is None:

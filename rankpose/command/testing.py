@@ -1,7 +1,6 @@
 """From a configuration to tests of models under protocols, and from these to their report."""
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from rankpose.evaluation.stored import Failure
 from rankpose.files import WEIGHTS_DIR
 from rankpose.predictors import TablePredictor
 from rankpose.report.results import write_results
-from rankpose.run.directory import shown
+from rankpose.run.directory import check_writable, shown
 from rankpose.run.keys import assignment, literal
 
 log = logging.getLogger(__name__)
@@ -145,15 +144,6 @@ def report(
     return compared
 
 
-def _check_place(out: Path) -> None:
-    """Raises `ConfigError` where a report could not be written after all tests are done."""
-    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise ConfigError(f"out={out}: {there} is a file; name a folder.")
-    if not os.access(there, os.W_OK):
-        raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
-
-
 def _default_place(tests: Sequence[Trial]) -> Path:
     first, *others = tests
     shipped = first.choice == "checkpoint" and Path(first.config.checkpoint).parent == WEIGHTS_DIR
@@ -187,7 +177,7 @@ def evaluate_all(config: DictConfig) -> None:
     check_own_keys(config, "evaluate")
     tests = tests_of(config, {key: [str(value) for value in values] for key, values in several.items()})
     out = Path(str(config.out)) if config.out else _default_place(tests)
-    _check_place(out)
+    check_writable(out)
     records: dict[str, Records] = {}
     for test in tests:  # all before the first test: data that are missing are told at once
         if test.protocol.name not in records:

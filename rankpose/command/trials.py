@@ -32,7 +32,7 @@ from rankpose.evaluation.suspicions import suspicions
 from rankpose.faces import FaceDetector
 from rankpose.files import CONFIG_DIR, checkpoint_file
 from rankpose.predictors import Onlooker, Predictor, TablePredictor
-from rankpose.predictors.answers import Faces, answers
+from rankpose.predictors.onlookers import Faces, answers
 from rankpose.run.directory import shown
 from rankpose.run.keys import flat, literal
 from rankpose.task import PoseScoring
@@ -163,7 +163,10 @@ class Trial:
                 may_lack=not isinstance(self.predictor, nn.Module),
             )
             log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
-            for doubt in doubts:
+            told = [
+                remark for remark in known.remarks if known.unanswered and remark.startswith(f"{self.model} gives no")
+            ]
+            for doubt in (*told, *doubts):
                 log.warning("%s", doubt)
             found.append(known)
         return found

@@ -45,11 +45,11 @@ def given(model: str | Path | None, name: str, where: str) -> Path:
     return Path(model)
 
 
-def opened(model: bytes, name: str, threads: int = 0) -> onnxruntime.InferenceSession:
+def opened(model: bytes | str, name: str, threads: int = 0) -> onnxruntime.InferenceSession:
     """A session on the CPU.
 
     Args:
-        model: the content of an ONNX file.
+        model: the content of an ONNX file, or its path.
         name: of the file, for an error.
         threads: 0 takes as many as there are cores.
 
@@ -64,4 +64,4 @@ def opened(model: bytes, name: str, threads: int = 0) -> onnxruntime.InferenceSe
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
-        raise ConfigError(f"{name}: is no ONNX model that can be run ({first_line(error)}).") from error
+        raise ConfigError(f"{name} is no ONNX model that can be run ({first_line(error)}).") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rankpose.data.readers.detect import open_yunet
 from rankpose.errors import ConfigError
 from rankpose.faces import Face, FaceDetector, surest
 from rankpose.faces.sessions import given
@@ -62,13 +63,7 @@ class YuNet(FaceDetector):
 
     @cached_property
     def _detector(self) -> "cv2.FaceDetectorYN":
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it warns about its own defaults
-        try:
-            return cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), self.min_score)
-        except cv2.error:
-            raise self._no_model() from None
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        return open_yunet(self.model, self.min_score, self._no_model())
 
     def _no_model(self) -> ConfigError:
         return ConfigError(f"detector.model={self.model}: is not a model of YuNet that OpenCV can run.")

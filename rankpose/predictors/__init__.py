@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rankpose.data.crop_rules import CropRule
 from rankpose.pose import PoseOutput
-from rankpose.predictors.answers import Answer, Onlooker
 from rankpose.predictors.checkpoint import CheckpointPredictor
 from rankpose.predictors.face_mesh import FaceMeshPredictor
+from rankpose.predictors.onlookers import Answer, Onlooker
 from rankpose.predictors.onnx import OnnxPredictor, onnx_predictor
 from rankpose.predictors.opentrack import OpentrackPredictor
 from rankpose.predictors.table import TablePredictor

@@ -6,8 +6,8 @@ its points' box, which only it can say: so it looks three times, first at the fa
 are. MediaPipe's own face detector takes no part: the face box is given.
 """
 
-import os
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rankpose.data.crop import View, crop_matrix, warp_image
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.pose import ANGLES, rotmat_to_euler
-from rankpose.predictors.answers import Answer
+from rankpose.predictors.onlookers import Answer, PerProcess
 
 _NETWORK, _GEOMETRY = "face_landmarks_detector.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
 _POINTS = 468
@@ -57,16 +57,16 @@ class FaceMeshPredictor:
             )
         try:
             with zipfile.ZipFile(self.file) as parts:
-                self._network, geometry = parts.read(_NETWORK), parts.read(_GEOMETRY)
+                network, geometry = parts.read(_NETWORK), parts.read(_GEOMETRY)
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise CheckpointError(f"predictor.file: {file} is no Face Landmarker ({first_line(error)}).") from error
         self.mean_face = mean_face(geometry)
         """(468, 3) in centimetres: x to the right of the image, y up, z towards the camera."""
-        self._opened: tuple[int, Any] | None = None
+        self._interpreter = PerProcess(partial(_open, network, self.file))
         self._interpreter()
 
     def answer(self, image: np.ndarray, points: np.ndarray) -> Answer:
-        """See `rankpose.predictors.answers.Onlooker`."""
+        """See `rankpose.predictors.onlookers.Onlooker`."""
         mesh, presence = self._look(image, points, View(scale=_FIRST))
         for _ in range(1, self.looks):
             right, left = (mesh[k, :2] for k in _EYES)
@@ -93,15 +93,6 @@ class FaceMeshPredictor:
         # depth is in the pixels of the crop, too
         depth = mesh[:, 2] * np.sqrt(abs(np.linalg.det(back)))
         return np.column_stack([(mesh[:, :2] - matrix[:, 2]) @ back.T, depth]), float(1 / (1 + np.exp(-sure[0])))
-
-    def _interpreter(self) -> Any:
-        # its threads do not survive a fork
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), _open(self._network, self.file))
-        return self._opened[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
 
 
 def _open(network: bytes, file: Path) -> Any:

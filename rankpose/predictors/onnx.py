@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rankpose.errors import CheckpointError, ConfigError, first_line
+from rankpose.faces.sessions import opened
 from rankpose.files import read_yaml
 from rankpose.pose import PoseOutput
 from rankpose.predictors.description import OnnxDescription, parse_description
@@ -227,15 +228,10 @@ def open_session(file: Path, key: str) -> onnxruntime.InferenceSession:
     """
     if not file.is_file():
         raise CheckpointError(f"{key}: {file} does not exist; put it there, or name another file.")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # waiting threads would take the cores from the processes that load images
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has an exception of its own for each thing that can be wrong
-        raise CheckpointError(f"{key}: {file} is no ONNX model that can be run ({first_line(error)}).") from error
+        return opened(str(file), str(file), torch.get_num_threads())
+    except ConfigError as error:
+        raise CheckpointError(f"{key}: {error}") from error
 
 
 @contextmanager

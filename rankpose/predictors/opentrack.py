@@ -5,13 +5,11 @@ answers with a quaternion, a box, and how sure it is of both. It was trained on 
 this project's. The second look is at the box that the first one answered.
 """
 
-import os
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 
 from rankpose.data.crop import square_matrix, warp_image
@@ -19,7 +17,7 @@ from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
 from rankpose.pose.decoding import frame_axes, quaternion_to_rotmat
-from rankpose.predictors.answers import Answer
+from rankpose.predictors.onlookers import Answer, PerProcess
 from rankpose.predictors.onnx import open_session
 
 _NODES = {"x": (1, 129, 129), "quat": (4,), "box": (4,)}
@@ -50,14 +48,14 @@ class OpentrackPredictor:
         self.crop = RankPoseCrop(_FIRST)
         self.keys = dict.fromkeys(("unit", *ANGLES), str(file))
         self._axes = frame_axes(["right", "down", "away"])
-        self._opened: tuple[int, onnxruntime.InferenceSession] | None = None
+        self._session = PerProcess(partial(open_session, self.file, "predictor.file"))
         session = self._session()
         has = {node.name: tuple(node.shape[1:]) for node in [*session.get_inputs(), *session.get_outputs()]}
         if not has.items() >= _NODES.items():
             raise ConfigError(f"predictor.file={file}: is not opentrack's network: it has {', '.join(has)}.")
 
     def answer(self, image: np.ndarray, points: np.ndarray) -> Answer:
-        """See `rankpose.predictors.answers.Onlooker`."""
+        """See `rankpose.predictors.onlookers.Onlooker`."""
         left, top, right, bottom = self.crop.rectangle(points)
         centre, side = np.array([left + right, top + bottom]) / 2, right - left
         said = self._look(image, centre, side)
@@ -79,12 +77,3 @@ class OpentrackPredictor:
         factor = _LIT / max(5.0, bright) if bright < _DARK else 1 / _WHITE
         quat, box = self._session().run(["quat", "box"], {"x": (grey * factor - 0.5)[None, None]})
         return {"quat": quat[0], "box": box[0]}
-
-    def _session(self) -> onnxruntime.InferenceSession:
-        # threads of a session do not survive a fork
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), open_session(self.file, "predictor.file"))
-        return self._opened[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}

@@ -115,6 +115,15 @@ def check_folders(folders: Iterable[Path]) -> None:
             raise DatasetError(f"{folder}: no such folder; give the folder of a run or of a sweep.")
 
 
+def check_writable(out: Path) -> None:
+    """Raises `ConfigError` where a folder could not be made or written to once all work is done."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise ConfigError(f"out={out}: {there} is a file; name a folder.")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"out={out}: {there} cannot be written to; name another folder with out=.")
+
+
 def shown(path: str | Path) -> str:
     """A path as a user would type it: relative to the working directory where it lies below that."""
     path = Path(path).resolve()

@@ -22,6 +22,17 @@ FOREHEAD_SHARE = 0.22
 this share, its box is the one around 68 landmarks (frontal faces of AFLW2000-3D: 0.97 by 1.00 of their larger side)."""
 
 
+def open_yunet(model: Path, min_score: float, no_model: ConfigError) -> "cv2.FaceDetectorYN":
+    """OpenCV's YuNet; raises `no_model` where the file is none."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it warns about its own defaults
+    try:
+        return cv2.FaceDetectorYN.create(str(model), "", (320, 320), min_score)
+    except cv2.error:
+        raise no_model from None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
 class YuNet:
     """The detector. The model is loaded on first use.
 
@@ -62,13 +73,7 @@ class YuNet:
                 f"{self.model}: no such face detector. Give the path of face_detection_yunet_2023mar.onnx, which is in "
                 "OpenCV's model zoo."
             )
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it warns about its own defaults
-        try:
-            return cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), self.min_score)
-        except cv2.error:
-            raise self._no_model() from None
-        finally:
-            cv2.utils.logging.setLogLevel(level)
+        return open_yunet(self.model, self.min_score, self._no_model())
 
     def _no_model(self) -> ConfigError:
         return ConfigError(f"{self.model}: is not a model of YuNet that OpenCV can run.")

@@ -14,7 +14,7 @@ from rankpose.errors import CheckpointError, ConfigError
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Euler
 from rankpose.predictors import Answer, FaceMeshPredictor, Onlooker, OpentrackPredictor
-from rankpose.predictors.answers import ByCrop, Faces, answers, mirrored, onlooker
+from rankpose.predictors.onlookers import ByCrop, Faces, answers, mirrored, onlooker
 
 
 class Tiny(torch.nn.Module):
