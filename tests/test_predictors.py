@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -327,6 +328,33 @@ def test_a_forked_process_opens_the_files_for_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("os.getpid", lambda: 0)
     with pytest.raises(CheckpointError, match=r"model\.onnx does not exist"):
         predictor(images)
+
+
+@pytest.mark.slow
+def test_forked_processes_do_not_wait_for_threads_that_stayed_behind(real_data):
+    """In a process of its own: it hung, now and then, where a session with threads was destroyed in a child."""
+    script = """
+import os, signal, sys, time
+import torch
+torch.set_num_threads(3)
+from rankpose.predictors import OpentrackPredictor
+predictor = OpentrackPredictor(sys.argv[1])
+for _ in range(8):
+    child = os.fork()
+    if not child:
+        predictor._session()
+        os._exit(0)
+    limit = time.monotonic() + 600
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > limit:
+            os.kill(child, signal.SIGKILL)
+            sys.exit("it waits")
+        time.sleep(0.05)
+    assert ended[1] == 0, ended
+"""
+    command = [sys.executable, "-c", script, str(real_data / "peers" / "opentrack-head-pose-0.4-small-int8.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
 
 
 def test_lightning_tests_a_predictor_as_it_tests_a_network(tmp_path):

@@ -4,6 +4,7 @@ A batch (`Batch`) is a dict of tensors. Images of one identity stand together, K
 """
 
 import math
+import gc
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -257,6 +258,8 @@ def default_workers(processes: int = 1) -> int:
 
 def start_loader(worker: int) -> None:
     """What a loader process does first."""
+    # what the parent left over is not destroyed here: the threads that its destructors wait for are in the parent alone
+    gc.freeze()
     pool.heed_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -19,7 +19,8 @@ from rankpose.data.crop import View, crop_matrix, warp_image
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import CheckpointError, ConfigError, first_line
 from rankpose.pose import ANGLES, rotmat_to_euler
-from rankpose.predictors.onlookers import Answer, PerProcess
+from rankpose.predictors.onlookers import Answer
+from rankpose.predictors.per_process import PerProcess
 
 _NETWORK, _GEOMETRY = "face_landmarks_detector.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
 _POINTS = 468

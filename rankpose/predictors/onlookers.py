@@ -5,10 +5,9 @@ and may look twice: find its own crop, turn it upright, say that it sees no face
 `answers` asks it for many pictures in several processes.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,29 +19,6 @@ from rankpose.data.crop import face_points, read_image
 from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records
 from rankpose.pose import flip_pose
-
-T = TypeVar("T")
-
-
-class PerProcess(Generic[T]):
-    """Something that does not survive a fork or a pickle, such as a session with threads: made anew in each process.
-
-    Args:
-        make: makes it; can be pickled.
-    """
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: tuple[int, T] | None = None
-
-    def __call__(self) -> T:
-        if self._made is None or self._made[0] != os.getpid():
-            self._made = (os.getpid(), self._make())
-        return self._made[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": None}
-
 
 class Answer(NamedTuple):
     """What a model says of one face."""

@@ -3,7 +3,6 @@
 onnxruntime computes, on the CPU, whatever the accelerator of the trainer: figures do not depend on the machine's GPU.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from rankpose.faces.sessions import opened
 from rankpose.files import read_yaml
 from rankpose.pose import PoseOutput
 from rankpose.predictors.description import OnnxDescription, parse_description
+from rankpose.predictors.per_process import PerProcess
 
 NUMBERS = {
     "tensor(uint8)": torch.uint8,
@@ -80,7 +80,7 @@ class OnnxPredictor(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(getattr(description.pixels, name), dtype=torch.float32)
             self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
-        self._opened: tuple[int, list[_Model]] | None = None
+        self._models = PerProcess(self._open)
         self._models()
 
     def forward(self, image: Tensor) -> PoseOutput:
@@ -109,19 +109,12 @@ class OnnxPredictor(nn.Module):
         pixels = (pixels / self.description.pixels.divide_by - self.mean) / self.std
         return pixels.permute(0, 2, 3, 1) if self.description.layout == "nhwc" else pixels
 
-    def _models(self) -> list["_Model"]:
-        # threads of a session do not survive a fork
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), [_Model(file, self.description) for file in self.description.files])
-            self._try()
-        return self._opened[1]
-
-    def _try(self) -> None:
+    def _open(self) -> list["_Model"]:
         """Predicts black images once, so that whatever does not fit is said before the first real one."""
-        assert self._opened is not None
+        models = [_Model(file, self.description) for file in self.description.files]
         black = self._input(torch.zeros(2, 3, self.size, self.size, device=self.mean.device))
         first: dict[str, torch.Size] = {}
-        for model in self._opened[1]:
+        for model in models:
             outputs = {name: torch.from_numpy(numbers) for name, numbers in model(black).items()}
             try:
                 self.description.output.to_pose(outputs)
@@ -131,11 +124,9 @@ class OnnxPredictor(nn.Module):
                 if first.setdefault(name, numbers.shape) != numbers.shape:
                     raise ConfigError(
                         f"files: {name} of {model.file} has {numbers.shape[1]} numbers an image, that of "
-                        f"{self._opened[1][0].file} {first[name][1]}: they have no mean."
+                        f"{models[0].file} {first[name][1]}: they have no mean."
                     )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
+        return models
 
 
 class _Model:

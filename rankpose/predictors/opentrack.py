@@ -17,7 +17,8 @@ from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
 from rankpose.pose.decoding import frame_axes, quaternion_to_rotmat
-from rankpose.predictors.onlookers import Answer, PerProcess
+from rankpose.predictors.onlookers import Answer
+from rankpose.predictors.per_process import PerProcess
 from rankpose.predictors.onnx import open_session
 
 _NODES = {"x": (1, 129, 129), "quat": (4,), "box": (4,)}
