@@ -7,6 +7,7 @@ import commands
 import pytest
 from commands import PEOPLE, succeed, train
 from hypothesis import settings
+from watchdog import watch
 
 from rankpose.data.synthetic.write import write_synthetic
 
@@ -17,6 +18,10 @@ settings.load_profile("any machine")
 
 LONGEST_FIRST = ("sweeps", "wandb", "survival", "scaling", "notebooks", "configuration", "evaluate_command", "packed")
 """Files that begin early, so that no process works on one of them alone when all others have finished."""
+
+
+def pytest_configure(config):
+    watch(config)
 
 
 def pytest_collection_modifyitems(items):
