@@ -14,6 +14,7 @@ import pytest
 import torch
 from biwi_tree import write_biwi
 from commands import run, succeed, train
+from conftest import PROJECT
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
@@ -224,6 +225,59 @@ def test_fsanet_on_the_real_photographs(real_data, tmp_path):
     scores = results(tmp_path / "out")["fsanet", "aflw2000", 0]["scores"]
     figures = [scores[f"{name}mae"] for name in ("yaw_", "pitch_", "roll_", "")]
     assert figures == pytest.approx([4.05, 6.43, 4.68, 5.05], abs=0.03)
+
+
+def test_two_tables_are_named_side_by_side(here, photographs, tmp_path):
+    for name, off in (("one", 2.0), ("two", 3.0)):
+        table(photographs, tmp_path / f"{name}.csv", lambda pose, off=off: pose + off)
+    places = [f"roots.aflw2000={photographs}", "out=out"]
+    assert here("predictor=table", "predictor.table=one.csv,two.csv", *places)[0] == 0
+    found = results(tmp_path / "out")
+    assert {model: round(one["scores"]["mae"], 3) for (model, *_), one in found.items()} == {"one": 2.0, "two": 3.0}
+    (pair,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["differences"]
+    assert (pair["first"], pair["second"]) == ("one", "two")
+    assert pair["scores"]["mae"]["value"] == pytest.approx(-1, abs=1e-3)
+    code, said = here("predictor=table", "predictor.table=one.csv,./one.csv", *places)
+    assert code == 1
+    assert said == "error: predictor=table: ./one.csv is named twice.\n"
+    code, said = here("predictor=fsanet,mediapipe", "predictor.table=one.csv", *places)
+    assert "predictor.table=one.csv: none of fsanet, mediapipe has this key; predictor=table has." in said
+
+
+def test_a_model_of_ones_own_is_named_by_its_file_and_by_a_choice(here, photographs, tmp_path):
+    """What docs/protocols.md shows, as it stands there."""
+    text = (PROJECT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    for kind, file in (("python", "two_scales.py"), ("yaml", "predictor/two_scales.yaml")):
+        (block,) = re.findall(rf"```{kind}\n(# my_models/{re.escape(file)}\n.*?)```", text, re.DOTALL)
+        place = tmp_path / "my_models" / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(block, encoding="utf-8")
+    (line,) = re.findall(r"^python -m rankpose.evaluate (--config-dir .*)$", text, re.MULTILINE)
+    places = [f"roots.aflw2000={photographs}", "num_workers=0"]
+    assert here(*line.split(), *places, "out=both") == (0, "")
+    both = results(tmp_path / "both")
+    assert {model for model, *_ in both} == {"rankpose-photographs", "two_scales"}
+    file = "predictor.file=my_models/two_scales.py"
+    assert here("predictor=python", file, "+predictor.arguments.inner=0.8", *places, "out=one") == (0, "")
+    (one,) = results(tmp_path / "one").values()
+    assert one["model"] == "two_scales"
+    assert one["scores"]["mae"] == pytest.approx(both["two_scales", "aflw2000", 0]["scores"]["mae"], abs=1e-4)
+    assert one["scores"]["mae"] != both["rankpose-photographs", "aflw2000", 0]["scores"]["mae"]
+
+
+def test_a_model_or_protocol_that_is_not_there_does_not_cost_the_others(here, photographs, tmp_path):
+    table(photographs, tmp_path / "good.csv")
+    places = [f"roots.aflw2000={photographs}", "roots.biwi=nowhere", "roots.peers=nowhere", "out=out"]
+    code, said = here("predictor=fsanet,table", "predictor.table=good.csv", "protocol=biwi,aflw2000", *places)
+    assert code == 1
+    assert "3 of 4 tests failed" in said
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [(one["model"], one["protocol"]) for one in content["results"]] == [("good", "aflw2000")]
+    failed = {one["what"]: one["reason"] for one in content["failures"]}
+    assert set(failed) == {"fsanet under biwi", "fsanet under aflw2000", "good under biwi"}
+    assert "fsanet-1x1" in failed["fsanet under aflw2000"]
+    assert "nowhere" in failed["good under biwi"]
+    assert "Failed: good under biwi: " in (tmp_path / "out" / "report.html").read_text()
 
 
 MISTAKES = {

@@ -35,7 +35,14 @@ from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import MadeFrom
 from rankpose.pose import VectorProjection, euler_to_rotmat
 from rankpose.pose.decoding import DIRECTIONS
-from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
+from rankpose.predictors import (
+    CheckpointPredictor,
+    OnnxPredictor,
+    TablePredictor,
+    description,
+    onnx_predictor,
+    python_predictor,
+)
 from rankpose.predictors.export import export_onnx
 from rankpose.predictors.outputs import (
     Angle,
@@ -368,6 +375,69 @@ def test_lightning_tests_a_predictor_as_it_tests_a_network(tmp_path):
     (scores,) = trainer.test(test, torch.utils.data.DataLoader([batch], batch_size=None), verbose=False)
     assert scores["test/mae"] == pytest.approx(2, abs=1e-3)
     assert torch.allclose(test.test_table["prediction"], colours, atol=1e-3)
+
+
+OWN = """
+import torch
+from beside import OFF
+
+class Means:
+    crop, size = "box", 4
+    def __init__(self, off=OFF):
+        self.off = off
+    def __call__(self, images):
+        means = images.float().mean(dim=(2, 3)) + self.off
+        means[means[:, 0] > 200] = float("nan")
+        return means.tolist()
+
+class NoCrop:
+    size = 4
+    def __call__(self, images):
+        return images
+
+class FlatAnswer(Means):
+    def __call__(self, images):
+        return torch.zeros(3)
+
+class Breaks(Means):
+    def __call__(self, images):
+        raise ValueError("as it\\nmust")
+
+class Looks:
+    crop, size = "rankpose", 4
+    def answer(self, image, points):
+        raise AssertionError
+"""
+
+
+def test_a_class_of_ones_own_answers_for_crops(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN, encoding="utf-8")
+    (tmp_path / "beside.py").write_text("OFF = 1.0\n", encoding="utf-8")
+    images, colours = plain_images()
+    predictor = python_predictor(file, "Means", {"off": 3})
+    assert predictor.crop == BoxCrop()
+    pose = predictor(images).pose
+    seen = colours[:, 0] + 3 <= 200
+    assert pose.dtype == torch.float32
+    assert torch.allclose(pose[seen], colours[seen] + 3, atol=1e-3)
+    assert pose[~seen].isnan().all()
+    assert torch.allclose(python_predictor(file, "Means")(images[:1]).pose, colours[:1] + 1, atol=1e-3)
+    assert python_predictor(file, "Looks").crop == RankPoseCrop()
+    for name, message in (
+        (None, r"own\.py: has Means, NoCrop, FlatAnswer, Breaks, Looks; name the class \(predictor.name\)"),
+        ("Mean", "not Mean"),
+        ("NoCrop", "NoCrop has no crop"),
+        ("FlatAnswer", r"shape \(3,\) for 2 crops; yaw, pitch and roll of each are \(2, 3\)"),
+        ("Breaks", r"does not answer for 2 crops \(ValueError: as it must\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            python_predictor(file, name)
+    with pytest.raises(ConfigError, match=r"cannot be made \(TypeError: .*of"):
+        python_predictor(file, "Means", {"of": 3})
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"broken\.py: ModuleNotFoundError: .*nothing_of_this_name"):
+        python_predictor(tmp_path / "broken.py")
 
 
 @pytest.mark.parametrize(

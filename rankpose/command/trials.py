@@ -19,22 +19,22 @@ from tqdm import tqdm
 
 from rankpose.command.configuration import build, told
 from rankpose.command.help import choices
-from rankpose.command.several import SEVERAL
+from rankpose.command.several import OF_PREDICTORS, SEVERAL
 from rankpose.data.batches import Batch, PlainCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, RankPoseError
 from rankpose.evaluation.names import check_folder_name, distinct_names
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
 from rankpose.faces import FaceDetector
 from rankpose.files import CONFIG_DIR, checkpoint_file
-from rankpose.predictors import Onlooker, Predictor, TablePredictor
+from rankpose.predictors import Onlooker, Predictor, PythonPredictor, TablePredictor
 from rankpose.predictors.onlookers import Faces, answers
 from rankpose.run.directory import shown
-from rankpose.run.keys import flat, literal
+from rankpose.run.keys import assignment, flat, literal
 from rankpose.task import PoseScoring
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def predict(
 
 def place_of(config: DictConfig, choice: str) -> str | None:
     """The file that a model is, where it is one."""
-    place = config.checkpoint if choice == "checkpoint" else None
+    place = {"checkpoint": config.checkpoint, "python": config.predictor.get("file")}.get(choice)
     place = place or config.predictor.get("table") or config.predictor.get("description")
     return place if isinstance(place, str) else None
 
@@ -160,7 +160,7 @@ class Trial:
                 strength=strength,
                 rows=rows,
                 remarks=doubts,
-                may_lack=not isinstance(self.predictor, nn.Module),
+                may_lack=isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module),
             )
             log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
             told = [
@@ -244,28 +244,27 @@ def _same(one: Any, other: Any) -> bool:
 _NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
 
 
-def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[Trial]:
-    """Every model under every protocol.
+def tests_of(
+    config: DictConfig, several: Mapping[str, Sequence[str]]
+) -> tuple[list[Trial], list[tuple[str, RankPoseError]]]:
+    """Every model under every protocol, and those that cannot be built with the reason, where others can.
 
     Args:
         config: with the first of several values.
-        several: all values of `checkpoint`, `predictor`, `protocol` and `name`, as far as the command line has them.
+        several: all values of `checkpoint`, `predictor`, `protocol` and `name`, as far as the command line has them,
+            and of `table` and `description` of predictors where there are several of these.
 
     Raises:
-        RankPoseError: anything that can be told before the first of them is run.
+        RankPoseError: anything that can be told before the first of them is run, but for what is wrong with one of
+            several models or protocols.
     """
     chosen = HydraConfig.get().runtime.choices
     predictors = several.get("predictor", [chosen["predictor"]])
     protocols = several.get("protocol", [chosen["protocol"]])
-    checkpoints: Sequence[Any] = several.get("checkpoint", [config.checkpoint])
-    untold = (*SEVERAL, *(f"++several.{key}" for key in SEVERAL))
+    untold = (*SEVERAL, *(f"++several.{key}" for key in (*SEVERAL, *OF_PREDICTORS)))
     own = [one for one in told(HydraConfig.get()) if one.partition("=")[0] not in untold]
-    models = [
-        (predictor, checkpoint)
-        for predictor in predictors
-        for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
-    ]
     _check_one_meant(own, protocols, predictors)
+    models = _models(config, own, predictors, several)
     configs = {
         (protocol, *model): _composed(own, protocol, *model)
         for protocol in protocols  # the order of the report
@@ -275,20 +274,60 @@ def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[T
     names = dict(
         zip(models, _names([(configs[protocols[0], *model], model[0]) for model in models], given), strict=True)
     )
-    tests = []
+    tests: list[Trial] = []
+    failed: list[tuple[str, RankPoseError]] = []
+    folders: dict[str, str] = {}
     for (protocol, *model), one in configs.items():
+        folder = str(one.protocol.name).casefold()
+        if folders.setdefault(folder, protocol) != protocol:
+            raise ConfigError(f"protocol={folders[folder]},{protocol}: both are called {folder} (protocol.name).")
+        name = names[model[0], model[1]]
         changes = changes_of(one, protocol)
-        tests.append(make_test(one, model[0], names[model[0], model[1]], changes))
-    folders = [test.protocol.name.casefold() for test in tests[:: len(models)]]
-    twice = next((place for place, name in enumerate(folders) if name in folders[:place]), None)
-    if twice is not None:
-        first = protocols[folders.index(folders[twice])]
-        raise ConfigError(f"protocol={first},{protocols[twice]}: both are called {folders[twice]} (protocol.name).")
-    return tests
+        try:
+            tests.append(make_test(one, model[0], name, changes))
+        except RankPoseError as error:
+            if len(configs) == 1:
+                raise
+            failed.append((f"{name} under {one.protocol.name}", error))
+    return tests, failed
 
 
-def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
-    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
+Named = tuple[str, tuple[str, str] | None]
+"""A choice of `predictor`, and where several values of a key are given, key and value of this one."""
+
+
+def _models(
+    config: DictConfig, own: Sequence[str], predictors: Sequence[str], several: Mapping[str, Sequence[str]]
+) -> list[Named]:
+    """Every model that is asked for, in the order of the report."""
+    models: list[Named] = []
+    taken = set()
+    for predictor in predictors:
+        if predictor == "checkpoint":
+            models += [(predictor, ("checkpoint", one)) for one in several.get("checkpoint", [config.checkpoint])]
+            continue
+        keys = hydra.compose("evaluate", [*own, f"predictor={predictor}"]).predictor.keys()
+        key = next((one for one in OF_PREDICTORS if one in several and one in keys), None)
+        taken.add(key)
+        places = [None] if key is None else [(f"predictor.{key}", one) for one in several[key]]
+        models += [(predictor, place) for place in places]
+    for key in OF_PREDICTORS:
+        if key in several and key not in taken:
+            raise ConfigError(
+                f"predictor.{key}={','.join(several[key])}: none of {', '.join(predictors)} has this key; "
+                f"predictor={_WHOSE[key]} has."
+            )
+    return models
+
+
+_WHOSE = {"table": "table", "description": "onnx"}
+
+
+def _composed(own: Sequence[str], protocol: str, predictor: str, place: tuple[str, Any] | None) -> DictConfig:
+    key, value = place or ("checkpoint", None)
+    given = [assignment(key, value)] if key.startswith("predictor.") else []
+    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}", *given])
+    checkpoint = value if key == "checkpoint" else None
     config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))
     return config
 
@@ -298,7 +337,8 @@ def _names(models: Sequence[tuple[DictConfig, str]], given: Sequence[str]) -> li
     paths = [path_of(*model) for model in models]
     twice = next((number for number, path in enumerate(paths) if path in paths[:number]), None)
     if twice is not None:
-        raise ConfigError(f"checkpoint={models[twice][0].checkpoint}: is named twice.")
+        config, choice = models[twice]
+        raise ConfigError(f"predictor={choice}: {place_of(config, choice)} is named twice.")
     automatic = distinct_names(paths)
     if not given:
         return automatic
