@@ -45,6 +45,13 @@ class BinsAndMSE(PoseLoss):
         return {"loss": entropy + self.alpha * mse, "cross_entropy": entropy, "mse": mse / 3}
 
 
+class MAE(PoseLoss):
+    """FSA-Net's (Yang et al., CVPR 2019): the mean absolute error of the three angles, degrees; any representation."""
+
+    def terms(self, output: PoseOutput, pose: Tensor, identity: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        return {"loss": weighted_mean((output.pose - pose).abs().mean(dim=1), weight)}
+
+
 class Geodesic(PoseLoss):
     """6DRepNet's (Hempel et al., ICIP 2022): the angle between predicted and true rotation, in radians.
 
