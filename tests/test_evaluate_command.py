@@ -1,6 +1,7 @@
 """`python -m rankpose.evaluate` as a user runs it: models, protocols, and what goes wrong."""
 
 import csv
+import html
 import json
 import logging
 import re
@@ -278,6 +279,40 @@ def test_a_model_or_protocol_that_is_not_there_does_not_cost_the_others(here, ph
     assert "fsanet-1x1" in failed["fsanet under aflw2000"]
     assert "nowhere" in failed["good under biwi"]
     assert "Failed: good under biwi: " in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_perspective_stands_beside_the_poses_as_they_are(here, tmp_path):
+    drawn = write_biwi(tmp_path / "BIWI", ["01", "02"], 3)
+    rows = "".join(f"{frame.name},{','.join(map(str, frame.seen))}\n" for frame in drawn)
+    (tmp_path / "poses.csv").write_text("image,yaw,pitch,roll\n" + rows)
+    arguments = ["predictor=table", "predictor.table=poses.csv", "protocol.perspective=true", "out=out"]
+    assert here(*arguments, "protocol=biwi", "roots.biwi=BIWI") == (0, "")
+    found = results(tmp_path / "out")
+    plain, turned = (found[name, "biwi", 0]["scores"]["geodesic"] for name in ("poses", "poses-perspective"))
+    # boxes here are of the head's centre, not of the face that the renderer looks at
+    assert turned < 1 < 2 < plain
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "poses-perspective" in page
+    assert "taken to the camera&#39;s frame" in page
+    code, said = here(*arguments, "protocol=aflw2000", "roots.aflw2000=BIWI")
+    assert code == 1
+    assert "protocol.perspective=true: aflw2000 does not know the cameras of its pictures" in said
+
+
+def test_a_second_annotation_is_the_floor(here, photographs, tmp_path):
+    table(photographs, tmp_path / "poses.csv", lambda pose: pose + 2)
+    table(photographs, tmp_path / "again.csv", lambda pose: pose + torch.tensor([1.0, 0.0, -4.0]))
+    arguments = ["predictor=table", "predictor.table=poses.csv", f"roots.aflw2000={photographs}", "out=out"]
+    assert here(*arguments, "protocol.second_labels=again.csv")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    (floor,) = [remark for remark in result["remarks"] if "again.csv" in remark]
+    assert floor.startswith("the labels of 30 of 30 images differ from those of again.csv: MAE 1.67° (1.67 to 1.67)")
+    assert "yaw 1.00° (1.00 to 1.00), pitch 0.00° (0.00 to 0.00), roll 4.00°" in floor
+    assert result["changes"] == []
+    assert floor in html.unescape((tmp_path / "out" / "report.html").read_text())
+    code, said = here(*arguments, "protocol.second_labels=nowhere.csv")
+    assert code == 1
+    assert "protocol.second_labels=nowhere.csv: no such file" in said
 
 
 MISTAKES = {

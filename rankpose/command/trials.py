@@ -61,24 +61,25 @@ def predict(
     records: Records,
     protocol: Protocol,
     corruption: Corruption | None,
-) -> tuple[Tensor, Tensor] | None:
-    """Which of the records were tested, (N,), and their poses, (N, 3) degrees; None in a test's other processes."""
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Which of the records were tested, (N,), their poses, (N, 3) degrees, and the errors that the model expects, (N,)
+    degrees, where it does; None in a test's other processes."""
     if isinstance(predictor, TablePredictor):
         if corruption is not None:
             raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
-        return arange(len(records)), predictor.predict(records)
+        return arange(len(records)), predictor.predict(records), None
     if isinstance(predictor, Onlooker):
         if protocol.crop is not None:
             raise ConfigError("protocol.crop: this predictor is given whole pictures, and finds its crop itself.")
         faces = Faces([predictor], records, corruption=corruption, seed=protocol.seed)
         found = tqdm(answers(faces, num_workers=config.num_workers), "faces", len(faces), leave=False, disable=None)
-        return arange(len(records)), from_numpy(np.array([one[0, :3] for one in found], np.float32))
+        return arange(len(records)), from_numpy(np.array([one[0, :3] for one in found], np.float32)), None
     assert isinstance(predictor, nn.Module)
     crops = PlainCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
     test = PoseScoring(predictor)
     trainer: pl.Trainer = build(config.trainer)
     trainer.test(test, datamodule=PlainCropData(crops, config.batch_size, config.num_workers), verbose=False)
-    return test.tested() if trainer.is_global_zero else None
+    return (*test.tested(), test.expected()) if trainer.is_global_zero else None
 
 
 def place_of(config: DictConfig, choice: str) -> str | None:
@@ -133,43 +134,70 @@ class Trial:
         return about_network(about, self.predictor.size, self.predictor.crop) + twice
 
     def evaluations(self, records: Records) -> list[Evaluation]:
-        """On clean images, then on corrupted ones where the protocol asks for them."""
-        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
-        crop: CropRule = self.protocol.crop or own
+        """On clean images, then on corrupted ones where the protocol asks for them.
+
+        Where it asks for perspective, each is followed by the same with the poses in the camera's frame.
+        """
         found = []
         for corruption in self.protocol.corruptions():
             tested = predict(self.config, self.predictor, records, self.protocol, corruption)
             if tested is None:
                 continue
-            rows, prediction = tested
-            kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
-            doubts = []
-            if corruption is None:
-                target = from_numpy(records.pose)[rows]
-                said = torch.isfinite(prediction).all(dim=1)
-                found_doubts = suspicions(prediction[said], target[said], self.predictor.keys)
-                doubts = [f"{self.model}: {doubt}." for doubt in found_doubts]
-            known = evaluate(
-                prediction,
-                records,
-                self.protocol,
-                crop,
-                model=self.model,
-                about=self.about,
-                corruption=kind,
-                strength=strength,
-                rows=rows,
-                remarks=doubts,
-                may_lack=isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module),
-            )
-            log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
-            told = [
-                remark for remark in known.remarks if known.unanswered and remark.startswith(f"{self.model} gives no")
-            ]
-            for doubt in (*told, *doubts):
-                log.warning("%s", doubt)
-            found.append(known)
+            rows, prediction, expected = tested
+            found.append(self._scored(self.model, prediction, expected, records, rows, corruption))
+            if self.protocol.perspective:
+                turned = self.protocol.in_camera(prediction, records, self._crop, rows, corruption)
+                found.append(self._scored(self.model + PERSPECTIVE, turned, expected, records, rows, corruption))
         return found
+
+    @property
+    def _crop(self) -> CropRule:
+        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
+        return self.protocol.crop or own
+
+    def _scored(
+        self,
+        model: str,
+        prediction: Tensor,
+        expected: Tensor | None,
+        records: Records,
+        rows: Tensor,
+        corruption: Corruption | None,
+    ) -> Evaluation:
+        kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
+        doubts = []
+        if corruption is None:
+            target = from_numpy(records.pose)[rows]
+            said = torch.isfinite(prediction).all(dim=1)
+            doubts = [f"{model}: {doubt}." for doubt in suspicions(prediction[said], target[said], self.predictor.keys)]
+        about, protocol = self.about, self.protocol
+        if model != self.model:
+            about += ", its poses taken to the camera's frame"
+            protocol = replace(protocol, changes=(*protocol.changes, "perspective=true"))
+        known = evaluate(
+            prediction,
+            records,
+            protocol,
+            self._crop,
+            model=model,
+            about=about,
+            corruption=kind,
+            strength=strength,
+            rows=rows,
+            remarks=doubts,
+            expected=expected,
+            may_lack=isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module),
+        )
+        name = f"{model} under {self.protocol.name}"
+        log.info("%s%s: MAE %.3f", name, f", {corruption}" if corruption else "", known.scores["mae"])
+        told = [remark for remark in known.remarks if known.unanswered and remark.startswith(f"{model} gives no")]
+        for doubt in (*told, *doubts):
+            log.warning("%s", doubt)
+        return known
+
+
+PERSPECTIVE = "-perspective"
+"""What stands behind a model's name where its poses were taken to the camera's frame."""
 
 
 def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Trial:
@@ -241,7 +269,11 @@ def _same(one: Any, other: Any) -> bool:
     return one == other or (isinstance(one, str) and isinstance(other, str) and Path(one).name == Path(other).name)
 
 
-_NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
+# perspective has figures of its own beside those of the protocol as it is
+_NOT_WHAT_A_PROTOCOL_IS = (
+    *("name", "title", "labels", "root", "packed", "strict", "corruption", "seed", "perspective", "cameras.labels"),
+    "second_labels",
+)
 
 
 def tests_of(
@@ -264,7 +296,7 @@ def tests_of(
     untold = (*SEVERAL, *(f"++several.{key}" for key in (*SEVERAL, *OF_PREDICTORS)))
     own = [one for one in told(HydraConfig.get()) if one.partition("=")[0] not in untold]
     _check_one_meant(own, protocols, predictors)
-    models = _models(config, own, predictors, several)
+    models = _models(config, [*own, f"protocol={protocols[0]}"], predictors, several)
     configs = {
         (protocol, *model): _composed(own, protocol, *model)
         for protocol in protocols  # the order of the report
@@ -299,7 +331,7 @@ Named = tuple[str, tuple[str, str] | None]
 def _models(
     config: DictConfig, own: Sequence[str], predictors: Sequence[str], several: Mapping[str, Sequence[str]]
 ) -> list[Named]:
-    """Every model that is asked for, in the order of the report."""
+    """Every model that is asked for, in the order of the report; `own` are the other arguments."""
     models: list[Named] = []
     taken = set()
     for predictor in predictors:
