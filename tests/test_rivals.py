@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 import roma
 import torch
@@ -261,6 +262,13 @@ def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
     small = [f"experiment={experiment}", "trainer.max_epochs=1", "hydra.run.dir=run"]
     succeed(train(small_set, *small, cwd=tmp_path))
     assert (tmp_path / "run" / "metrics.json").is_file()
+    predictions = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    sure = experiment == "matrix_fisher"
+    assert ("expected" in predictions) == sure
+    assert ("How sure, and how right" in (tmp_path / "run" / "report.html").read_text()) == sure
+    if sure:
+        assert predictions["expected"].between(0, 180).all()
+        assert predictions["expected"].nunique() > 1
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from rankpose.metrics import geodesic_error, identity_totals
+from rankpose.metrics import geodesic_error, identity_totals, slope
 
 RESAMPLES = 2000
 SEED = 0
@@ -132,6 +132,31 @@ def score_intervals(
         geodesic_error(prediction.double(), target.double()).numpy(), identity.numpy(), resamples, seed
     )
     return dict(sorted(found.items()))
+
+
+def slope_intervals(
+    prediction: Tensor, target: Tensor, identity: Tensor, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Interval]:
+    """The interval of `rankpose.metrics.slope` for yaw, pitch and roll; arguments as of `score_intervals`."""
+    x, y = target.double().numpy(), prediction.double().numpy()
+    _, person = np.unique(identity.numpy(), return_inverse=True)
+    # sums of which every resample's line is made, by identity
+    terms = np.concatenate([np.ones_like(x[:, :1]), x, y, x * x, y * y, x * y], axis=1)
+    sums = np.zeros((person.max() + 1, terms.shape[1]))
+    np.add.at(sums, person, terms)
+    drawn = np.concatenate([block @ sums for block in draws(len(sums), terms.shape[1], resamples, seed)])
+    found = slope(prediction.double(), target.double()).numpy()
+    return [_interval(value, samples, len(sums)) for value, samples in zip(found, _slopes(drawn).T, strict=True)]
+
+
+def _slopes(sums: np.ndarray) -> np.ndarray:
+    """(B, 16) sums of 1, x, y, xx, yy, xy, the last five for three angles, to (B, 3): as `rankpose.metrics.slope`."""
+    count, (x, y, xx, yy, xy) = sums[:, :1], np.split(sums[:, 1:], 5, axis=1)
+    xx, yy, xy = xx - x * x / count, yy - y * y / count, xy - x * y / count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        larger = (xx + yy + np.sqrt((xx - yy) ** 2 + 4 * xy**2)) / 2
+        found: np.ndarray = (larger - xx) / xy
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def score_differences(
