@@ -31,7 +31,7 @@ from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
 from rankpose.faces import FaceDetector
 from rankpose.files import CONFIG_DIR, checkpoint_file
-from rankpose.predictors import Onlooker, Predictor, PythonPredictor, TablePredictor
+from rankpose.predictors import Onlooker, OnnxPredictor, Predictor, PythonPredictor, TablePredictor
 from rankpose.predictors.onlookers import Faces, answers
 from rankpose.run.directory import shown
 from rankpose.run.keys import assignment, flat, literal
@@ -155,6 +155,13 @@ class Trial:
         own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
         return self.protocol.crop or own
 
+    @property
+    def _may_lack(self) -> bool:
+        """Whether the model may say that it sees no face; else a pose that is no number is a fault."""
+        if isinstance(self.predictor, OnnxPredictor):
+            return self.predictor.description.presence is not None
+        return isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module)
+
     def _scored(
         self,
         model: str,
@@ -186,7 +193,7 @@ class Trial:
             rows=rows,
             remarks=doubts,
             expected=expected,
-            may_lack=isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module),
+            may_lack=self._may_lack,
         )
         name = f"{model} under {self.protocol.name}"
         log.info("%s%s: MAE %.3f", name, f", {corruption}" if corruption else "", known.scores["mae"])
