@@ -20,7 +20,6 @@ from rankpose.evaluation.statistics import score_intervals
 from rankpose.faces import FaceDetector
 from rankpose.faces.found import found_by
 from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
-from rankpose.predictors.table import TablePredictor
 
 log = logging.getLogger(__name__)
 
@@ -205,6 +204,8 @@ class Protocol:
 
     def _disagreement(self, records: Records, table: str) -> str:
         """How far the labels are from those of a table, in words."""
+        from rankpose.predictors.table import TablePredictor  # which brings networks: a page is made without
+
         second = TablePredictor(table, "protocol.second_labels").predict(records)
         both = torch.isfinite(second).all(dim=1)
         if both.sum() < 2:
