@@ -1,6 +1,7 @@
 """Other methods' representations and losses: their equations, and that they can be learnt at every pose."""
 
 import math
+import sys
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from commands import run, succeed, train
 from hypothesis import given
 from hypothesis import strategies as st
 
+import benchmarks.rivals
 from rankpose.errors import CheckpointError, ConfigError
 from rankpose.losses import MAE, BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes, RankMSE
 from rankpose.models import FSANet, PoseNet, build_backbone
@@ -150,6 +152,25 @@ def test_who_is_surer_expects_a_smaller_error_and_means_it():
     assert expected[1] == pytest.approx(math.degrees(math.acos(float(cosine))), rel=0.05)
 
 
+@pytest.mark.parametrize("kind", REPRESENTATIONS.values(), ids=REPRESENTATIONS)
+def test_ranking_comes_on_top_of_every_loss_with_its_share_of_the_pull(kind):
+    pose = torch.tensor([[20.0, -10.0, 5.0], [-15.0, 12.0, 0.0]])
+    identity = torch.zeros(2, dtype=torch.long)
+    representation = kind(12)
+    raw = (representation.from_pose(pose.flip(0)) + 0.01).requires_grad_()  # in the wrong order
+    own, ranked = LOSSES[kind](), LOSSES[kind](share=0.5)
+    assert (own.needs_pairs, ranked.needs_pairs) == (False, True)
+    without, terms = (loss(representation.output(raw), pose, identity) for loss in (own, ranked))
+    assert float(terms["gradient_ratio"]) == pytest.approx(0.5, rel=1e-4)
+    assert terms["loss"].item() == pytest.approx((without["loss"] + terms["weight"] * terms["rank"]).item(), rel=1e-5)
+    (pull,) = torch.autograd.grad(terms["loss"] - without["loss"], raw, retain_graph=True)
+    (loss_pull,) = torch.autograd.grad(without["loss"], raw)
+    assert float(pull.norm() / loss_pull.norm()) == pytest.approx(0.5, rel=1e-2)
+    # people apart, and validation without a gradient: no order, no error
+    apart = ranked(representation.output(raw.detach()), pose, torch.arange(2))
+    assert float(apart["rank"]) == 0
+
+
 def test_staged_regression_adds_ever_finer_stages():
     random = torch.Generator().manual_seed(0)
     raw = torch.randn(5, 3, 3, 5, generator=random)
@@ -269,6 +290,20 @@ def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
     if sure:
         assert predictions["expected"].between(0, 180).all()
         assert predictions["expected"].nunique() > 1
+
+
+@pytest.mark.slow
+def test_the_rivals_are_swept_and_compared_with_and_without_ranking(small_set, tmp_path, monkeypatch, capsys):
+    small = ["hydra.sweeper.only=[quatnet]", "seed=0", "trainer.max_epochs=1", "hydra.sweep.dir=sweep"]
+    succeed(train(small_set, "-m", "experiment=rivals", *small, cwd=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["rivals", "sweep", "--steps", "1", "--size", "32", "--batch", "4"])
+    benchmarks.rivals.main()
+    told = capsys.readouterr().out
+    assert "| loss.share | seeds |" in told
+    assert "Differences are to loss.share=0." in told
+    assert "| method | weights | ms a step |" in told
+    assert (tmp_path / "sweep" / "comparison" / "report.html").is_file()
 
 
 @pytest.mark.slow
