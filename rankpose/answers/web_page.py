@@ -53,7 +53,8 @@ def web_page(estimator: Estimator, model: str, folder: Path) -> gr.Blocks:
         model: what the page calls it.
         folder: for what is made for a visitor; whoever serves the page removes it.
     """
-    with gr.Blocks(title="RankPose", analytics_enabled=False, delete_cache=(60, 600)) as page:
+    page = gr.Blocks(title="RankPose", analytics_enabled=False, delete_cache=(60, 600))
+    with page:
         gr.Markdown(
             f"# How is this head turned?\n`{model}` says yaw, pitch and roll of every face, in degrees: yaw to the "
             "left of the picture, pitch upwards, roll clockwise. Nothing is kept."
