@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def error_summary(predictions: pd.DataFrame) -> pd.DataFrame:
     slopes = near_frontal_slopes(predictions)
     signed = signed_errors_deg(predictions)
     absolute = signed.abs()
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for angle in ANGLES:
         rows[angle] = _spread(absolute[angle]) | {
             "bias": float(signed[angle].mean()),
