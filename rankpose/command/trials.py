@@ -305,25 +305,29 @@ def tests_of(
     _check_one_meant(own, protocols, predictors)
     models = _models(config, [*own, f"protocol={protocols[0]}"], predictors, several)
     configs = {
-        (protocol, *model): _composed(own, protocol, *model)
+        (protocol, predictor, place): _composed(own, protocol, predictor, place)
         for protocol in protocols  # the order of the report
-        for model in models
+        for predictor, place in models
     }
     given = several.get("name", [] if config.name is None else [str(config.name)])
     names = dict(
-        zip(models, _names([(configs[protocols[0], *model], model[0]) for model in models], given), strict=True)
+        zip(
+            models,
+            _names([(configs[protocols[0], predictor, place], predictor) for predictor, place in models], given),
+            strict=True,
+        )
     )
     tests: list[Trial] = []
     failed: list[tuple[str, RankPoseError]] = []
     folders: dict[str, str] = {}
-    for (protocol, *model), one in configs.items():
+    for (protocol, predictor, place), one in configs.items():
         folder = str(one.protocol.name).casefold()
         if folders.setdefault(folder, protocol) != protocol:
             raise ConfigError(f"protocol={folders[folder]},{protocol}: both are called {folder} (protocol.name).")
-        name = names[model[0], model[1]]
+        name = names[predictor, place]
         changes = changes_of(one, protocol)
         try:
-            tests.append(make_test(one, model[0], name, changes))
+            tests.append(make_test(one, predictor, name, changes))
         except RankPoseError as error:
             if len(configs) == 1:
                 raise
@@ -363,8 +367,8 @@ _WHOSE = {"table": "table", "description": "onnx"}
 
 
 def _composed(own: Sequence[str], protocol: str, predictor: str, place: tuple[str, Any] | None) -> DictConfig:
-    key, value = place or ("checkpoint", None)
-    given = [assignment(key, value)] if key.startswith("predictor.") else []
+    key, value = ("checkpoint", None) if place is None else place
+    given = [assignment(key, str(value))] if key.startswith("predictor.") else []
     config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}", *given])
     checkpoint = value if key == "checkpoint" else None
     config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))

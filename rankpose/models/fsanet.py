@@ -157,7 +157,8 @@ class Trunk(nn.Module):
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(f"backbone.options.trunk={name}: gives no three feature maps ({error}).") from error
         self.pretrained_cfg = dict(getattr(self.net, "pretrained_cfg", None) or {})
-        self.channels = list(self.net.feature_info.channels())
+        info: Any = self.net.feature_info
+        self.channels: list[int] = list(info.channels())
         self.fuse = nn.ModuleList(nn.Conv2d(count, CHANNELS, 1) for count in self.channels)
 
     def forward(self, image: Tensor) -> list[Tensor]:
