@@ -199,7 +199,12 @@ def atlas_places(mesh: Mesh, pose: np.ndarray, scene: Scene, camera: "Camera | N
     camera, _ = _aimed(mesh, rotation, scene, camera)
     vertices, normals = _pose_mesh(mesh, rotation, scene)
     vertices -= camera.target
-    return _places(mesh, *_in_view(mesh, vertices, normals, camera), IMAGE_SIZE)[0][..., :2]
+    # a thin strand may lie between the middles of pixels: four places of each, the first that shows something
+    fine = _places(mesh, *_in_view(mesh, vertices, normals, camera), 2 * IMAGE_SIZE)[0][..., :2]
+    found = fine[::2, ::2].copy()
+    for down, right in ((0, 1), (1, 0), (1, 1)):
+        np.copyto(found, fine[down::2, right::2], where=found < 0)
+    return found
 
 
 def _aimed(mesh: Mesh, rotation: np.ndarray, scene: Scene, camera: "Camera | None") -> tuple["Camera", np.ndarray]:
