@@ -1,5 +1,6 @@
 """What features know, what moves them, where a network looks: against answers that are known."""
 
+import importlib.util
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
@@ -348,6 +349,6 @@ def test_shuffled_weights_give_another_map() -> None:
 
 
 def test_captum_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maps.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'rankpose\[probe\]'"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs captum and sklearn.* pip install 'rankpose\[probe\]'"):
         maps.look(LeftHalf(), torch.zeros(1, 3, 8, 8))

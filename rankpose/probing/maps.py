@@ -9,7 +9,7 @@ of the face, on hair and on the background is measured on each crop as it is, an
 area: a map that looks nowhere in particular has the two alike.
 """
 
-import importlib.util
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from rankpose.errors import ConfigError
 from rankpose.evaluation.statistics import Interval, draws, interval_of
 from rankpose.models import PoseNet
 from rankpose.pose import ANGLES
+from rankpose.probing import check_extra
 
 GRADIENTS, GRAD_CAM, OCCLUSION = METHODS = ("integrated gradients", "Grad-CAM", "occlusion")
 STEPS = 12
@@ -36,14 +37,6 @@ NEAR = 0.1
 OUTLINE = 17
 """The first landmarks of the 68: the jaw line from ear to ear."""
 PLACES_OF_INTEREST = ("landmarks", "outline", "hair", "background")
-
-
-def check_captum() -> None:
-    """Raises `ConfigError` where captum is not installed."""
-    if importlib.util.find_spec("captum") is None:
-        raise ConfigError(
-            "maps: captum is not installed. It comes with the extra probe: pip install 'rankpose[probe]'."
-        )
 
 
 def grey_of(net: nn.Module) -> float | Tensor:
@@ -66,7 +59,7 @@ def look(
     Returns:
         by method (N, 3, H, W) float32, yaw, pitch, roll.
     """
-    check_captum()
+    check_extra()
     from captum.attr import IntegratedGradients, LayerGradCam
 
     def pose(pixels: Tensor) -> Tensor:
@@ -119,8 +112,6 @@ def _shares(maps: Tensor) -> np.ndarray:
 
 def shuffled(net: PoseNet, seed: int) -> PoseNet:
     """A copy in which the numbers of each weight tensor change places: what a map owes to the architecture alone."""
-    import copy
-
     other = copy.deepcopy(net)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -131,8 +122,6 @@ def shuffled(net: PoseNet, seed: int) -> PoseNet:
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
     """The mean rank correlation of two sets of maps (N, 3, H, W), each averaged to 12 x 12: 1 the same, 0 unlike."""
-    from scipy.stats import spearmanr
-
     coarse = [
         nn.functional.adaptive_avg_pool2d(torch.from_numpy(one), 12).flatten(2).flatten(0, 1).numpy()
         for one in (first, second)
@@ -152,6 +141,8 @@ class Seen:
     """(N,) whole numbers from 0."""
     landmarks: np.ndarray | None
     """(N, M, 2) pixels of the crop; None where nobody knows them."""
+    frame: np.ndarray | None = None
+    """(N, M, 2) pixels of the crop by which heads are brought into one frame, where there are no landmarks."""
     hair: np.ndarray | None = None
     background: np.ndarray | None = None
     """(N, S, S) bool, where a set knows the parts of its heads."""
@@ -222,9 +213,10 @@ def averaged(seen: Seen, maps: Mapping[str, np.ndarray]) -> list[Averaged]:
         if not len(rows):
             continue
         matrices = [np.eye(2, 3) for _ in rows]
-        if seen.landmarks is not None:
-            mean = seen.landmarks[rows].mean(0)
-            matrices = [fit(points, mean) for points in seen.landmarks[rows]]
+        points = seen.frame if seen.landmarks is None else seen.landmarks
+        if points is not None:
+            mean = points[rows].mean(0)
+            matrices = [fit(own, mean) for own in points[rows]]
 
         def brought(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
             return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR))
