@@ -128,7 +128,7 @@ def _of_pictures(config: DictConfig, networks: Sequence[Network], settings: Sett
 
 
 def _send(study: Study, out: Path) -> None:
-    from rankpose.report.to_wandb import log_study  # only where it is asked for: importing wandb takes a second
+    from rankpose.report.study_to_wandb import log_study  # only where it is asked for: importing wandb takes a second
     from rankpose.run.loggers import wandb_logger
 
     logger = wandb_logger(save_dir=str(out))

@@ -31,6 +31,8 @@ from rankpose.probing.features import POOLED, POSE, floor, read_features, stages
 
 log = logging.getLogger(__name__)
 
+MOST_IN_PAIRS = 4
+"""Up to how many networks are compared two by two."""
 FLOORS = {"untrained": "random weights", "imagenet": "ImageNet weights"}
 
 
@@ -235,7 +237,12 @@ def _ask(
             found = read_features(other, _images(network, records, settings), network.device)[POOLED]
             beside, _ = probes.probe(found, factors, records.identity, settings.folds, settings.seed)
             study.floors[shown] = probes.scores(beside, settings.resamples, settings.seed)
-    for one, another in combinations(asked, 2):
+    names = list(asked)
+    compared = list(combinations(names, 2))
+    if len(names) > MOST_IN_PAIRS:
+        compared = [(other, names[0]) for other in names[1:]]
+        study.notes.append(f"Of {len(names)} networks each is compared with the first, {names[0]}, alone.")
+    for one, another in compared:
         study.differences[one, another] = probes.differences(
             asked[one], asked[another], settings.resamples, settings.seed
         )

@@ -54,6 +54,10 @@ def probes_page(study: Study) -> str:
         moved=moved_table(study) if known else None,
         moved_panels=_moved_panels(study) if known else [],
         looks=looks,
+        heads={
+            name: "Heads: " + ", ".join(f"{bin_.heads} {bin_.bin}" for bin_ in look.bins) + " (more than 30° of yaw)."
+            for name, look in study.looks.items()
+        },
         shares=shares_table(study) if any(_has_shares(look) for look in study.looks.values()) else None,
         sanity=_sanity_table(study),
         notes=study.notes,
@@ -165,7 +169,7 @@ def _dots(
     names: Sequence[str], rows: Mapping[str, Mapping[str, Interval]], title: str, label: str, highest: float
 ) -> Panel:
     """A factor a line, a network a mark with its interval."""
-    figure, axes = new_panel(30 + 21 * len(names) + 60)
+    figure, axes = new_panel(90 + 21 * len(names) + 15 * len(rows))
     axes.set_position((0.42, axes.get_position().y0, 0.55, axes.get_position().height))
     places = np.arange(len(names))[::-1]
     for number, (network, found) in enumerate(rows.items()):
@@ -184,7 +188,7 @@ def _dots(
     axes.axvline(0, color=COLOURS["muted"], linewidth=0.9)
     axes.grid(True, axis="x", color=COLOURS["grid"], linewidth=0.8)
     axes.set_yticks(places, names)
-    axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.set_ylim(-0.6 - 0.8 * len(rows), len(names) - 0.3)  # room for the legend
     axes.set_xlim(
         min(-0.05, *(one.low for found in rows.values() for one in found.values() if np.isfinite(one.low))), highest
     )
@@ -241,7 +245,7 @@ def _tiles(name: str, look: Look) -> list[tuple[str, list[MapTile]]]:
             method,
             [
                 MapTile(
-                    f"{bin_.bin}, {bin_.heads} heads" if bin_.heads > 1 else bin_.bin,
+                    bin_.bin.removeprefix("turned "),
                     angle,
                     f"{name}, {method}, {angle}, {bin_.bin}",
                     jpeg_uri(overlay(bin_.face, bin_.maps[method][place])),
@@ -254,14 +258,20 @@ def _tiles(name: str, look: Look) -> list[tuple[str, list[MapTile]]]:
     ]
 
 
+def map_images(study: Study) -> dict[str, np.ndarray]:
+    """RGB pictures by name: of each network and method the maps, bins of yaw down and angles across."""
+    return {
+        f"{name}_{method.replace(' ', '_')}": np.vstack(
+            [np.hstack([overlay(bin_.face, bin_.maps[method][place]) for place in range(3)]) for bin_ in look.bins]
+        )
+        for name, look in study.looks.items()
+        for method in look.shares
+    }
+
+
 def map_pictures(study: Study) -> dict[str, bytes]:
-    """PNG files by name: of each network and method the maps, bins of yaw down and angles across."""
-    found = {}
-    for name, look in study.looks.items():
-        for method in look.shares:
-            rows = [
-                np.hstack([overlay(bin_.face, bin_.maps[method][place]) for place in range(3)]) for bin_ in look.bins
-            ]
-            _, data = cv2.imencode(".png", cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
-            found[f"{name}_{method.replace(' ', '_')}"] = data.tobytes()
-    return found
+    """The same as PNG files."""
+    return {
+        name: cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+        for name, picture in map_images(study).items()
+    }
