@@ -24,7 +24,8 @@ def probed(trained, small_set, tmp_path_factory):
     folder = tmp_path_factory.mktemp("probed")
     best, last = trained / "checkpoints" / "best.ckpt", trained / "checkpoints" / "last.ckpt"
     arguments = [f"checkpoint={best},{last}", *on(small_set), "name=one,other"]
-    succeed(run("probe", *arguments, "out=first", "wandb=true", cwd=folder, env={"WANDB_MODE": "offline"}))
+    # W&B keeps pictures in a folder that belongs to one process, not to copies of it
+    succeed(run("probe", *arguments, "out=first", "wandb=true", cwd=folder, env={"WANDB_MODE": "offline"}, fresh=True))
     return folder, arguments
 
 
@@ -80,10 +81,9 @@ def test_a_set_without_factors_has_maps_only(trained, small_set, tmp_path):
     figures = json.loads((tmp_path / "out" / "probes.json").read_text(encoding="utf-8"))
     assert figures["probes"] == figures["moved"] == {}
     assert set(figures["maps"]["run"]["shares"]["occlusion"]["yaw"]) == {"landmarks", "outline"}
-    assert (
-        "What features know"
-        not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8").split("<main>")[1].split("<h2>", 1)[1]
-    )
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>What features know</h2>" not in page
+    assert "<h2>Where it looks</h2>" in page
 
 
 def test_own_photographs_have_maps(trained, small_set, tmp_path):

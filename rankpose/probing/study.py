@@ -266,7 +266,7 @@ def _heads(yaw: np.ndarray, settings: Settings) -> np.ndarray:
     order = np.random.default_rng([settings.seed, 3]).permutation(len(yaw))
     each = -(-settings.heads // len(maps.YAW_BINS))
     rows = [[row for row in order if low <= yaw[row] < high][:each] for low, high in maps.YAW_BINS.values()]
-    return np.sort(np.concatenate([np.array(one, int) for one in rows])[: settings.heads + each])
+    return np.sort(np.concatenate([np.array(one, int) for one in rows])[: settings.heads])
 
 
 def seen_of(
