@@ -90,11 +90,11 @@ def test_own_photographs_have_maps(trained, small_set, tmp_path):
     (tmp_path / "mine").mkdir()
     for file in sorted((small_set / "SYN_TEST").glob("*.jpg"))[:4]:
         shutil.copy(file, tmp_path / "mine")
-    (tmp_path / "mine" / "damaged.jpg").write_bytes(b"no picture")
+    (tmp_path / "mine" / "0_damaged.jpg").write_bytes(b"no picture")
     done = succeed(
         run("probe", f"checkpoint={trained}", "images=mine", "detector=whole", "heads=4", "out=out", cwd=tmp_path)
     )
-    assert "damaged.jpg" in done.stdout + done.stderr
+    assert "0_damaged.jpg" in done.stdout + done.stderr
     figures = json.loads((tmp_path / "out" / "probes.json").read_text(encoding="utf-8"))
     assert figures["data"] == "mine: 4 faces of 5 pictures"
     assert figures["maps"]["run"]["shares"]["occlusion"] == {"yaw": {}, "pitch": {}, "roll": {}}
@@ -105,7 +105,7 @@ def test_what_cannot_be_used_is_one_line(trained, small_set, tmp_path):
     (tmp_path / "empty").mkdir()
     mine = f"checkpoint={trained}"
     wrong = {
-        ("checkpoint=null",): "checkpoint is not set",
+        (): "checkpoint is not set",
         (mine, "images=empty"): "images=empty: holds no pictures",
         (mine, *on(small_set), "part=best"): "part=best: must be one of train, val, test",
         (mine, *on(small_set), "part=test"): "4 people are too few for 3 folds, which need 6",

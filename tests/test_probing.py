@@ -135,7 +135,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_every_factor_of_the_issue_is_in_the_table(table: pd.DataFrame) -> None:
     pose = table[["yaw", "pitch", "roll"]].to_numpy()
     known = known_factors(pose, pd.factorize(table["identity"])[0], table)
-    assert {factor.group for factor in known} == {"pose", "identity", "face", "light", "camera", "surroundings"}
+    assert {factor.group for factor in known} == {"pose", "person", "light", "camera", "surroundings"}
     assert all(len(factor.values) == 18 for factor in known)
     assert all(np.isfinite(factor.values).all() for factor in known if not factor.is_class)
     assert len({factor.name for factor in known}) == len(known)

@@ -21,7 +21,7 @@ class Factor:
 
     name: str
     group: str
-    """Under which heading it stands: pose, identity, face, light, camera, surroundings."""
+    """Under which heading it stands: pose, person, light, camera, surroundings."""
     values: np.ndarray
     """(N, K) float64 numbers, or (N,) text classes."""
 
@@ -54,7 +54,7 @@ def _film(table: pd.DataFrame) -> np.ndarray:
 
 SHAPE = ("head_width", "jaw_width", "chin_length", "nose_length", "nose_forward", "eye_spacing", "mouth_width")
 _KNOWN: dict[str, dict[str, Callable[[pd.DataFrame], np.ndarray]]] = {
-    "face": {
+    "person": {
         "shape of the face": _numbers(*(f"identity_{name}" for name in SHAPE)),
         "femininity": _numbers("identity_femininity"),
         "age": _numbers("identity_age"),
@@ -93,7 +93,7 @@ def known_factors(pose: np.ndarray, identity: np.ndarray, table: pd.DataFrame | 
         table: (N) rows as `rankpose.data.synthetic.rendering.read_factors` gives them; None where there are none.
     """
     known = [Factor(angle, "pose", pose[:, [place]].astype(float)) for place, angle in enumerate(ANGLES)]
-    known.append(Factor(IDENTITY, "identity", identity.astype(str)))
+    known.append(Factor(IDENTITY, "person", identity.astype(str)))
     if table is not None:
         known += [Factor(name, group, make(table)) for group, names in _KNOWN.items() for name, make in names.items()]
     return known

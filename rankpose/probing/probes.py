@@ -175,8 +175,10 @@ def _numbers(
     for factor in factors:
         part = slice(place, place + factor.values.shape[1])
         place = part.stop
-        sums = [np.bincount(codes, weights=one[:, part].sum(1), minlength=people)[:, None] for one in (error, spread)]
-        found[factor.name] = Answers(*sums, is_class=False)
+        wrong, whole = (
+            np.bincount(codes, weights=one[:, part].sum(1), minlength=people)[:, None] for one in (error, spread)
+        )
+        found[factor.name] = Answers(wrong, whole, is_class=False)
     return found
 
 

@@ -124,7 +124,7 @@ class Study:
 
     def as_plain(self) -> dict[str, Any]:
         """All figures for `probes.json`, rounded to what is no rounding of a machine."""
-        return _rounded({
+        plain: dict[str, Any] = _rounded({
             "data": self.data,
             "networks": self.networks,
             "probes": {name: _plain(places) for name, places in self.scores.items()},
@@ -147,6 +147,7 @@ class Study:
             },
             "notes": self.notes,
         })  # fmt: skip
+        return plain
 
 
 def _plain(value: Any) -> Any:
@@ -210,11 +211,11 @@ def _ask(
         answers = {}
         for place, values in features.items():
             answers[place], missing = probes.probe(values, factors, records.identity, settings.folds, settings.seed)
-            for one in missing:
-                note = f"{one.name} is not asked for: {one.reason}."
+            for lacking in missing:
+                note = f"{lacking.name} is not asked for: {lacking.reason}."
                 if note not in study.notes:
                     study.notes.append(note)
-                study.groups.pop(one.name, None)
+                study.groups.pop(lacking.name, None)
         study.scores[network.name] = {
             place: probes.scores(found, settings.resamples, settings.seed) for place, found in answers.items()
         }
@@ -285,7 +286,8 @@ def seen_of(
     if table is not None:
         parts = []
         for place, matrix in zip(rows, matrices, strict=True):
-            drawn = render(*described(table.iloc[int(place)].to_dict()))
+            row = {str(key): value for key, value in table.iloc[int(place)].items()}
+            drawn = render(*described(row))
             shape = (network.size, network.size)
             parts.append(cv2.warpAffine(drawn.parts, matrix, shape, flags=cv2.INTER_NEAREST, borderValue=BACKGROUND))
         hair, background = np.isin(parts, (HAIR, HAT)), np.stack(parts) == BACKGROUND

@@ -21,6 +21,8 @@ from rankpose.report.text_table import Block, Cell, Column, Row, TextTable, form
 
 TILE = 224
 """Pixels of a map's picture, shown at about half of that."""
+_LOWEST = -0.5
+"""Where an interval of a score that is worse than chance is cut off."""
 _STRONGEST = 0.995
 """The quantile of a map that is drawn brightest: one bright pixel would darken all others."""
 
@@ -189,9 +191,8 @@ def _dots(
     axes.grid(True, axis="x", color=COLOURS["grid"], linewidth=0.8)
     axes.set_yticks(places, names)
     axes.set_ylim(-0.6 - 0.8 * len(rows), len(names) - 0.3)  # room for the legend
-    axes.set_xlim(
-        min(-0.05, *(one.low for found in rows.values() for one in found.values() if np.isfinite(one.low))), highest
-    )
+    lows = [one.low for found in rows.values() for one in found.values() if np.isfinite(one.low)]
+    axes.set_xlim(max(_LOWEST, min([-0.05, *lows])), highest)
     axes.set_xlabel(label)
     axes.legend(loc="lower right", fontsize=9)
     return to_panel(figure, title)
@@ -206,7 +207,7 @@ def _floors(rows: Mapping[str, object]) -> int:
 
 def _know_panels(study: Study) -> list[Panel]:
     every = {name: places[POOLED] for name, places in study.scores.items()} | study.floors
-    first = [name for name, group in study.groups.items() if group in ("pose", "identity", "face")]
+    first = [name for name, group in study.groups.items() if group in ("pose", "person")]
     others = [name for name in study.groups if name not in first]
     parts = (("Pose and person", first), ("Light, camera, surroundings", others))
     return [_dots(names, every, title, "score: 0 chance, 1 all", 1.03) for title, names in parts if names]
