@@ -41,8 +41,9 @@ def test_every_picture_of_a_set_can_be_drawn_again_from_its_row(drawn: Path) -> 
     table = rendering.read_factors(drawn, [f"SYN_TEST/{file.name}" for file in files])
     assert table is not None
     assert len(table) == 12
-    for file, row in zip(files, table.to_dict("records"), strict=True):
-        person, pose, scene = rendering.described(row)
+    for place, file in enumerate(files):
+        person, pose, scene = rendering.described(table.iloc[place])
+        assert not [name for name, value in vars(scene).items() if isinstance(value, np.generic)], "plain numbers"
         picture = render(person, pose, scene)
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
         _, packed = cv2.imencode(".jpg", cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR), quality)

@@ -286,8 +286,7 @@ def seen_of(
     if table is not None:
         parts = []
         for place, matrix in zip(rows, matrices, strict=True):
-            row = {str(key): value for key, value in table.iloc[int(place)].items()}
-            drawn = render(*described(row))
+            drawn = render(*described(table.iloc[int(place)]))
             shape = (network.size, network.size)
             parts.append(cv2.warpAffine(drawn.parts, matrix, shape, flags=cv2.INTER_NEAREST, borderValue=BACKGROUND))
         hair, background = np.isin(parts, (HAIR, HAT)), np.stack(parts) == BACKGROUND

@@ -117,7 +117,7 @@ def without_film(drawn: Scene) -> Scene:
     )
 
 
-def described(row: Mapping[str, Any]) -> tuple[Person, Array, Scene]:
+def described(row: Mapping[str, Any] | pd.Series) -> tuple[Person, Array, Scene]:
     """Person, pose and scene of a row of `factors.parquet`, for `render`.
 
     Raises:
@@ -130,15 +130,18 @@ def described(row: Mapping[str, Any]) -> tuple[Person, Array, Scene]:
         raise DatasetError(f"factors: no column {error.args[0]}; the set was drawn by another version.") from None
 
 
-def _of(kind: type[Row], prefix: str, row: Mapping[str, Any]) -> Row:
+def _of(kind: type[Row], prefix: str, row: Mapping[str, Any] | pd.Series) -> Row:
     """The dataclass whose `factors()` are in a row."""
     values: dict[str, Any] = {}
     for one in fields(kind):
         key = f"{prefix}_{one.name}"
         if f"{key}_0" in row:
             values[one.name] = tuple(float(row[f"{key}_{place}"]) for place in range(3))
+        elif one.type is str:
+            values[one.name] = str(row[key])
         else:
-            values[one.name] = int(row[key]) if one.type is int else row[key]
+            # plain numbers: NumPy's own would make all that is computed with them twice as wide
+            values[one.name] = int(row[key]) if one.type is int else float(row[key])
     return kind(**values)
 
 
