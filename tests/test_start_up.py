@@ -18,13 +18,17 @@ runpy.run_module("rankpose." + module, run_name="__main__")
 ANSWERS = {
     **{
         f"{name} --help": (name, "--help")
-        for name in ("train", "prepare", "evaluate", "export", "predict", "demo", "compare", "workspace", "label")
+        for name in (
+            *("train", "prepare", "evaluate", "export", "predict", "demo", "compare", "workspace", "label", "probe"),
+        )
     },
     "the configuration": ("train", "--cfg", "job"),
     "a wrong key": ("train", "los=mse"),
     "a wrong choice": ("evaluate", "protocol=biwii"),
     "no such checkpoint": ("evaluate", "checkpoint=nowhere,there"),
     "no pictures to label": ("label", "data.root=nowhere"),
+    "nothing to probe": ("probe", "checkpoint=nowhere,there"),
+    "no pictures to probe": ("probe", "checkpoint=rankpose-photographs", "images=nowhere"),
     "nothing to export": ("export", "checkpoint=nowhere"),
     "no such folder of runs": ("compare", "nowhere"),
     "no such run to repeat": ("train", "repeat=nowhere"),
