@@ -18,7 +18,7 @@ runpy.run_module("rankpose." + module, run_name="__main__")
 ANSWERS = {
     **{
         f"{name} --help": (name, "--help")
-        for name in ("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label")
+        for name in ("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label", "doctor")
     },
     "the configuration": ("train", "--cfg", "job"),
     "a wrong key": ("train", "los=mse"),
