@@ -33,7 +33,7 @@ CSS = """
 .house rect.command { fill: var(--md-primary-fg-color); }
 .house text { font: 14px monospace; text-anchor: middle; fill: var(--md-default-fg-color); }
 .house rect.command + text { fill: var(--md-primary-bg-color); }
-.equation { overflow-x: auto; margin: 1em 0; font-size: 1.15em; }
+.equation { overflow: auto hidden; padding: 0.3em 0; margin: 1em 0; font-size: 1.15em; }
 .md-typeset table:not([class]) { font-size: 0.68rem; }
 .md-grid { max-width: 74rem; }
 """
@@ -43,7 +43,10 @@ def on_config(config: Any) -> Any:
     """Adds the pages that are made to the navigation."""
     for entry in config["nav"]:
         if "Reference" in entry:
-            entry["Reference"] = ["reference/choices.md", *(f"reference/{room}.md" for room in sorted(rooms(PROJECT / "rankpose")))]
+            entry["Reference"] = [
+                "reference/choices.md",
+                *(f"reference/{room}.md" for room in sorted(rooms(PROJECT / "rankpose"))),
+            ]
         if "Notebooks" in entry:
             entry["Notebooks"] = [f"notebooks/{path.stem}.md" for path in _notebooks()]
     return config
@@ -80,11 +83,18 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 def choices_page(conf: Path) -> str:
     """Every group, choice and key of `conf/`, as the files themselves say: by the code that `--help` is made with."""
-    lines = ["# Choices and keys", "", "`GROUP=CHOICE` takes a file `conf/GROUP/CHOICE.yaml`; `KEY=VALUE` sets a key. Made of those files.", ""]
+    lines = [
+        "# Choices and keys",
+        "",
+        "`GROUP=CHOICE` takes a file `conf/GROUP/CHOICE.yaml`; `KEY=VALUE` sets a key. Made of those files.",
+        "",
+    ]
     seen: set[str] = set()
     for command in COMMANDS:
         lines += [f"## rankpose.{command}", "", "| key | default | |", "| --- | --- | --- |"]
-        lines += [f"| `{key}` | {_code(value)} | {_cell(text)} |" for key, value, text in keys_of(conf / f"{command}.yaml")]
+        lines += [
+            f"| `{key}` | {_code(value)} | {_cell(text)} |" for key, value, text in keys_of(conf / f"{command}.yaml")
+        ]
         lines.append("")
         for group, default in groups_of(conf, command).items():
             if group in seen or not choices(conf, group):

@@ -50,7 +50,12 @@ def drawing(package: Path) -> str:
     for room in sorted(imported):
         rows[top if room in commands else height(room)].append(room)
     widest = 8
-    lines = [row[i : i + widest] for level in sorted(rows, reverse=True) for row in [rows[level]] for i in range(0, len(row), widest)]
+    lines = [
+        row[i : i + widest]
+        for level in sorted(rows, reverse=True)
+        for row in [rows[level]]
+        for i in range(0, len(row), widest)
+    ]
     width = widest * (_WIDE + _GAP_X) + _GAP_X
     places = {}
     for number, line in enumerate(lines):
