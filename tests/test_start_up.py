@@ -18,7 +18,9 @@ runpy.run_module("rankpose." + module, run_name="__main__")
 ANSWERS = {
     **{
         f"{name} --help": (name, "--help")
-        for name in ("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label", "doctor")
+        for name in (
+            *("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label", "doctor", "demo"),
+        )
     },
     "the configuration": ("train", "--cfg", "job"),
     "a wrong key": ("train", "los=mse"),
@@ -32,6 +34,7 @@ ANSWERS = {
     "no such picture": ("predict", "nowhere.jpg", "checkpoint=nowhere"),
     "no model to look with": ("predict", ".."),
     "no such model to look with": ("predict", "..", "checkpoint=nowhere", "draw=none"),
+    "no such model for the page": ("demo", "checkpoint=nowhere"),
     "a value that cannot be read": ("evaluate", "checkpoint=a,,b"),
 }
 

@@ -1,4 +1,4 @@
-"""What mkdocs is told beyond the pages of docs/: pages made of code, conf/ and notebooks, equations, links between all."""
+"""What mkdocs is told beyond the pages of docs/: pages made of code, conf/ and notebooks, equations, links."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from house import drawing, rooms
 from rankpose.command.help import choices, groups_of, keys_of
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("train", "evaluate", "predict", "prepare", "label", "export")
+COMMANDS = ("train", "evaluate", "predict", "demo", "prepare", "label", "export")
 """Commands that take keys of conf/."""
 MOVED = {
     r"(?:\.\./)?data/README\.md": "data.md",
@@ -76,7 +76,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if page.file.src_uri == "house.md":
         first, rest = markdown.split("\n\n", 1)
         drawn = drawing(PROJECT / "rankpose")
-        said = "Filled: commands. Lines go from a room to those below that it imports; ways that a longer one stands for are left out."
+        said = (
+            "Filled: commands. Lines go from a room to those below that it imports; ways that a longer one stands for "
+            "are left out."
+        )
         markdown = f"{first}\n\n<div>{drawn}</div>\n\n{said}\n\n{rest}"
     return markdown
 

@@ -70,14 +70,16 @@ def drawing(package: Path) -> str:
             (x0, y0), (x1, y1) = places[room], places[one]
             start, end = (x0 + _WIDE / 2, y0 + _TALL), (x1 + _WIDE / 2, y1)
             bend = (end[1] - start[1]) / 2
-            curve = f"M{start[0]:.0f} {start[1]:.0f} C{start[0]:.0f} {start[1] + bend:.0f} {end[0]:.0f} {end[1] - bend:.0f} {end[0]:.0f} {end[1]:.0f}"
+            curve = f"M{start[0]:.0f} {start[1]:.0f} C{start[0]:.0f} {start[1] + bend:.0f} "
+            curve += f"{end[0]:.0f} {end[1] - bend:.0f} {end[0]:.0f} {end[1]:.0f}"
             parts.append(f'<path d="{curve}"><title>{escape(room)} imports {escape(one)}</title></path>')
     for room, (x, y) in places.items():
         kind = "command" if room in commands else "room"
         parts.append(f'<rect class="{kind}" x="{x:.0f}" y="{y:.0f}" width="{_WIDE}" height="{_TALL}" rx="7"/>')
         parts.append(f'<text x="{x + _WIDE / 2:.0f}" y="{y + _TALL / 2 + 5:.0f}">{escape(room)}</text>')
     tall = _GAP_Y / 2 + len(lines) * (_TALL + _GAP_Y)
-    return f'<svg class="house" viewBox="0 0 {width} {tall:.0f}" role="img" aria-label="rooms and what they import">{"".join(parts)}</svg>'
+    opening = f'<svg class="house" viewBox="0 0 {width} {tall:.0f}" role="img" aria-label="rooms and what they import">'
+    return f"{opening}{''.join(parts)}</svg>"
 
 
 def _is_command(path: Path) -> bool:

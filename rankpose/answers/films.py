@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from rankpose.answers.rows import Row, row_of
 from rankpose.errors import ConfigError
 from rankpose.faces import Face
 from rankpose.faces.films import Frame
@@ -25,6 +26,14 @@ class Seen:
     heads: Sequence[Head]
     people: Sequence[int]
     """Of each head the person, from 1."""
+
+
+def film_rows(name: str, seen: Seen) -> list[Row]:
+    """The rows of a frame for the table of poses, of a film that is called `name` there."""
+    place = (seen.frame.number, seen.frame.time)
+    if not seen.heads:
+        return [row_of(name, None, None, *place)]
+    return [row_of(name, head, person, *place) for head, person in zip(seen.heads, seen.people, strict=True)]
 
 
 Located = tuple[Frame, dict[int, Face]]

@@ -37,6 +37,18 @@ class Asked:
     """Endings of files in the folder that are neither pictures nor films."""
 
 
+def model_asked_of(config: DictConfig) -> str:
+    """The model that `checkpoint` names, or the first that comes with the package.
+
+    Raises:
+        ConfigError: none is named, and none comes.
+    """
+    model = config.checkpoint or next(iter(shipped_models()), None)
+    if model is None:
+        raise ConfigError("checkpoint is not set: give checkpoint=RUN, or an ONNX file with its description.")
+    return str(model)
+
+
 def asked_of(config: DictConfig) -> Asked:
     """What a configuration asks for.
 
@@ -48,9 +60,7 @@ def asked_of(config: DictConfig) -> Asked:
             "input is not set: python -m rankpose.predict INPUT, a picture, a folder, a film, the number of a camera "
             "or a table of boxes."
         )
-    model = config.checkpoint or next(iter(shipped_models()), None)
-    if model is None:
-        raise ConfigError("checkpoint is not set: give checkpoint=RUN, or an ONNX file with its description.")
+    model = model_asked_of(config)
     given = str(config.input)
     _check_word(config, "format", ("csv", "parquet", "jsonl"))
     _check_word(config, "draw", ("axes", "cube", "none"))

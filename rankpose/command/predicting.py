@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rankpose.answers.drawing import draw_heads
 from rankpose.answers.film_file import FilmFile
-from rankpose.answers.films import FilmPoses, Seen
+from rankpose.answers.films import FilmPoses, film_rows
 from rankpose.answers.photographs import picture_poses
 from rankpose.answers.rows import Row, row_of, write_rows
 from rankpose.command.asked import Asked
@@ -173,7 +173,7 @@ def _film(
         sound = film.sound if film else None
         frames = source.frames() if isinstance(source, Camera) else read_ahead(source, sound)
         for seen in poses(_until(stop, frames)):
-            rows += _rows(name, seen)
+            rows += film_rows(name, seen)
             done, with_face = done + 1, with_face + bool(seen.heads)
             if film or show:
                 drawn = draw_heads(seen.frame.image, seen.heads, seen.people, str(config.draw))
@@ -199,13 +199,6 @@ def _until(stop: Stop, frames: Generator[Frame, None, None]) -> Iterator[Frame]:
             if stop.by is not None:
                 return
             yield frame
-
-
-def _rows(name: str, seen: Seen) -> list[Row]:
-    place = (seen.frame.number, seen.frame.time)
-    if not seen.heads:
-        return [row_of(name, None, None, *place)]
-    return [row_of(name, head, person, *place) for head, person in zip(seen.heads, seen.people, strict=True)]
 
 
 def _screen(live: bool) -> Callable[[np.ndarray], bool] | None:

@@ -3,8 +3,8 @@
 A batch (`Batch`) is a dict of tensors. Images of one identity stand together, K at a time.
 """
 
-import math
 import gc
+import math
 import multiprocessing
 import signal
 from collections.abc import Iterator

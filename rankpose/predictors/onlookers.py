@@ -20,6 +20,7 @@ from rankpose.data.crop_rules import CropRule
 from rankpose.data.record import Records
 from rankpose.pose import flip_pose
 
+
 class Answer(NamedTuple):
     """What a model says of one face."""
 

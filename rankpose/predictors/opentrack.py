@@ -18,8 +18,8 @@ from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
 from rankpose.pose.decoding import frame_axes, quaternion_to_rotmat
 from rankpose.predictors.onlookers import Answer
-from rankpose.predictors.per_process import PerProcess
 from rankpose.predictors.onnx import open_session
+from rankpose.predictors.per_process import PerProcess
 
 _NODES = {"x": (1, 129, 129), "quat": (4,), "box": (4,)}
 _FIRST, _AGAIN = 1.2, 1.05
