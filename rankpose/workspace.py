@@ -1,6 +1,6 @@
 """Builds a project's dashboard in W&B, the same one for every user.
 
-python -m rankpose.workspace ENTITY/PROJECT [--name NAME] [--print]
+    python -m rankpose.workspace ENTITY/PROJECT [--name NAME] [--print]
 
 Each call makes a new saved view of the project and leaves those that are there as they are. The panels show the keys
 that runs log, see `docs/wandb.md`.

@@ -11,7 +11,9 @@ ROOMS = (
     *("run", "evaluation", "probing", "report", "answers", "task", "callbacks", "command", "sweep"),
 )
 """In the order in which a sample goes through them: each imports only itself and those before it."""
-COMMANDS = ("train", "prepare", "evaluate", "label", "predict", "demo", "export", "compare", "workspace", "probe")
+COMMANDS = (
+    *("train", "prepare", "evaluate", "label", "predict", "demo", "export", "compare", "workspace", "probe", "doctor"),
+)
 DOORS = ("command", "sweep")
 """Rooms that know Hydra, besides the commands."""
 MODULES = {

@@ -54,7 +54,7 @@ def test_the_very_network_takes_both_kinds_of_step_and_stays_as_it_was(parts):
     task.net = Watched()
     before = {name: value.clone() for name, value in task.net.state_dict().items()}
     state = torch.random.get_rng_state()
-    times = time_steps(task, data.size, 4, "cpu")
+    times = time_steps(task.net, data.size, 4, "cpu")
     assert {torch.float32, torch.bfloat16} == set(seen)
     assert min(times.values()) > 0
     assert all(torch.equal(value, before[name]) for name, value in task.net.state_dict().items())

@@ -20,6 +20,7 @@ ANSWERS = {
         f"{name} --help": (name, "--help")
         for name in (
             *("train", "prepare", "evaluate", "export", "predict", "demo", "compare", "workspace", "label", "probe"),
+            "doctor",
         )
     },
     "the configuration": ("train", "--cfg", "job"),

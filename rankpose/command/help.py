@@ -66,13 +66,13 @@ def key_page(conf: Path, name: str) -> str:
     """The keys of a command's own file that a comment explains, with their defaults unless these follow from others."""
     lines = [
         _entry(f"{key} (required)" if value == "???" else key if "${" in value else f"{key}={value}", text)
-        for key, value, text in _keys(conf / f"{name}.yaml")
+        for key, value, text in keys_of(conf / f"{name}.yaml")
         if text
     ]
     return _for_template("\n".join(lines))
 
 
-def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
+def keys_of(path: Path) -> Iterator[tuple[str, str, str]]:
     """Key, default and comment of every leaf; Hydra's own part and the defaults list aside."""
     comment: list[str] = []
     above: list[tuple[int, str]] = []

@@ -63,7 +63,7 @@ def _chosen(config: DictConfig, task: PoseTask, data: Training) -> tuple[str, st
         chosen, why = FLOAT, "this GPU has no bfloat16 instructions"
     else:
         images = max(2, min(data.images_per_batch, 64 if gpu else 4))
-        times = time_steps(task, data.size, images, "cuda" if gpu else "cpu")
+        times = time_steps(task.net, data.size, images, "cuda" if gpu else "cpu")
         chosen = HALF if _WORTH * times[HALF] < times[FLOAT] else FLOAT
         why = f"a step of {images} images takes {times[FLOAT]:.3g} s in float32, {times[HALF]:.3g} s in bfloat16"
     os.environ[_TOLD] = chosen
@@ -77,10 +77,10 @@ def _has_instructions(gpu: bool) -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def time_steps(task: PoseTask, size: int, images: int, device: str) -> dict[str, float]:
+def time_steps(net: torch.nn.Module, size: int, images: int, device: str) -> dict[str, float]:
     """Seconds that a training step of a copy of the network takes, by precision: the best of three, taken in turns."""
     with torch.random.fork_rng():
-        net = copy.deepcopy(task.net).to(device).train()
+        net = copy.deepcopy(net).to(device).train()
         batch = torch.zeros(images, 3, size, size, dtype=torch.uint8, device=device)
         first = {precision: _step(net, batch, precision) for precision in (FLOAT, HALF)}
         if first[HALF] > _HOPELESS * first[FLOAT]:

@@ -18,9 +18,8 @@ from rankpose.data.crop import View
 from rankpose.errors import ConfigError, one_line
 from rankpose.pose import flip_pose, turn_pose
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import asks a server for news otherwise
-import albumentations as A
-from albumentations.augmentations.dropout.transforms import BaseDropout
+# albumentations, which a test or a prediction does without, asks a server for news at its import otherwise
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 
 class Views:
@@ -103,6 +102,8 @@ class Colours:
     """
 
     def __init__(self, transforms: Sequence[Any]) -> None:
+        import albumentations as A
+
         for transform in _one_by_one(transforms):
             _check_colour(transform)
         self.compose = A.Compose(list(transforms))
@@ -117,6 +118,8 @@ class Colours:
 
 def _one_by_one(transforms: Sequence[Any]) -> Iterator[Any]:
     """The transforms inside OneOf, Sequential and the like, however deep."""
+    import albumentations as A
+
     for transform in transforms:
         if isinstance(transform, A.BaseCompose):
             yield from _one_by_one(transform.transforms)
@@ -125,6 +128,9 @@ def _one_by_one(transforms: Sequence[Any]) -> Iterator[Any]:
 
 
 def _check_colour(transform: Any) -> None:
+    import albumentations as A
+    from albumentations.augmentations.dropout.transforms import BaseDropout
+
     name = type(transform).__name__
     if not isinstance(transform, A.BasicTransform):
         raise ConfigError(f"augment.colours: {name} is no transform of albumentations.")

@@ -176,7 +176,7 @@ def versions() -> dict[str, str]:
     except metadata.PackageNotFoundError:  # started from a checkout that was not installed
         wanted = [Requirement(name) for name in ("torch", "pytorch-lightning", "timm", "numpy", "hydra-core")]
     for requirement in wanted:
-        if requirement.marker is None:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "train"}):
             try:
                 found[requirement.name] = metadata.version(requirement.name)
             except metadata.PackageNotFoundError:
@@ -217,7 +217,7 @@ def code_state() -> tuple[dict[str, Any], str | None]:
     except metadata.PackageNotFoundError:
         version = None
     state: dict[str, Any] = {"version": version, "commit": None, "changed": None, "untracked": None}
-    top = Path(__file__).resolve().parent.parent
+    top = Path(__file__).resolve().parents[2]
     commit = _git(top, "rev-parse", "HEAD") if (top / ".git").exists() else None
     if commit is None:
         return state, None
