@@ -146,7 +146,7 @@ def slope_intervals(
     np.add.at(sums, person, terms)
     drawn = np.concatenate([block @ sums for block in draws(len(sums), terms.shape[1], resamples, seed)])
     found = slope(prediction.double(), target.double()).numpy()
-    return [_interval(value, samples, len(sums)) for value, samples in zip(found, _slopes(drawn).T, strict=True)]
+    return [interval_of(value, samples, len(sums)) for value, samples in zip(found, _slopes(drawn).T, strict=True)]
 
 
 def _slopes(sums: np.ndarray) -> np.ndarray:
