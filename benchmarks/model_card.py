@@ -57,7 +57,7 @@ def figure(one: Evaluation, name: str, mirrored: bool) -> dict[str, Any]:
     scores |= {angle: one.scores[f"{angle}_mae"] for angle in ANGLES}
     scores |= {"geodesic": one.scores["geodesic"], **groups}
     scores |= {f"bias_{angle}": float(bias[angle]) for angle in ANGLES}
-    scores |= {f"slope_{angle}": value for angle, value in near_frontal_slopes(predictions).items()}
+    scores |= {f"slope_{angle}": found.value for angle, found in near_frontal_slopes(predictions).items()}
     if one.protocol == "synthetic":
         scores["pair_order"] = one.scores["pair_order"]
     known = {"protocol": one.protocol, "images": len(predictions), "mirrored": mirrored}

@@ -19,7 +19,7 @@ from rankpose.metrics import PoseScores, angle_error
 from rankpose.models import PoseNet
 from rankpose.models.checkpoint import KEY, MadeFrom
 from rankpose.models.sharding import shard
-from rankpose.pose import PoseOutput
+from rankpose.pose import PoseOutput, Representation
 from rankpose.schedules import Schedule
 
 log = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ class PoseScoring(pl.LightningModule):
         self.net = net
         self.test_scores = PoseScores()
         self.test_table: dict[str, Tensor] = {}
-        """After testing: index, prediction, target and identity of every image."""
+        """After testing: index, prediction, target, identity and expected error of every image."""
 
     def forward(self, image: Tensor) -> PoseOutput:
         output: PoseOutput = self.net(image)
         return output
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score(self.test_scores, batch)
+        self._score(self.test_scores, batch, expected=True)
 
     def on_test_epoch_end(self) -> None:
         with self.test_scores.sync_context(should_sync=self.trainer.world_size > 1):
@@ -64,8 +64,17 @@ class PoseScoring(pl.LightningModule):
             raise ConfigError("trainer.limit_test_batches: no image was tested; leave it out, or ask for more.")
         return self.test_table["index"], self.test_table["prediction"]
 
-    def _score(self, scores: PoseScores, batch: Batch) -> None:
-        scores.update(batch["index"], self(batch["image"]).pose, batch["pose"], batch["identity"])
+    def expected(self) -> Tensor | None:
+        """After testing, beside `tested`: (N,) degrees, the error that the network expects; None where it says none."""
+        found = self.test_table["expected"]
+        return found if bool(torch.isfinite(found).any()) else None
+
+    def _score(self, scores: PoseScores, batch: Batch, expected: bool = False) -> None:
+        said: PoseOutput = self(batch["image"])
+        # a network of ours has one, wherever it is: a predictor may have put something around it
+        own = next((one for one in self.net.modules() if isinstance(one, Representation)), None) if expected else None
+        error = None if own is None else own.expected_error(said.raw)
+        scores.update(batch["index"], said.pose, batch["pose"], batch["identity"], error)
 
 
 class PoseTask(PoseScoring):

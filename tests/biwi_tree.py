@@ -46,6 +46,8 @@ class DrawnFrame:
     """Such as `01/frame_00003_rgb.png`."""
     pose: np.ndarray
     """(3,) yaw, pitch, roll, degrees, in the colour camera's frame: what the picture shows."""
+    seen: np.ndarray
+    """(3,) the same in the frame of a camera that looks straight at the face: what a crop of it shows."""
     landmarks: np.ndarray
     """(68, 2) pixels: where the renderer drew them."""
     shape: np.ndarray
@@ -169,6 +171,7 @@ def _draw_frame(
     return picture, DrawnFrame(
         name=name,
         pose=poses.rotation_to_label(rotation),
+        seen=poses.rotation_to_label(view),
         landmarks=cv2.perspectiveTransform(landmarks[None].astype(np.float64), to_picture)[0],
         shape=(mesh.landmarks - HEAD_CENTRE_CM) * 10,
     )

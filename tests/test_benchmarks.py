@@ -10,7 +10,7 @@ import pytest
 import torch
 from films import write_film
 
-from benchmarks import detectors, gpu_train, predict
+from benchmarks import detectors, gpu_train, predict, rivals
 from rankpose.data.crop import read_image
 
 pytestmark = pytest.mark.slow
@@ -101,3 +101,17 @@ def test_predict_measures_every_step_of_a_film(trained, small_set, tmp_path, cap
     assert min(found["ms"][step] for step in ("decode", "detect", "network", "encode")) > 0
     assert found["frames_a_second"] > 0
     assert max(found["smoothed"].values()) < 0.5, "it holds still"
+
+
+def test_rivals_times_every_method_with_and_without_ranking(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rivals", "--steps", "1", "--size", "32", "--batch", "4"])
+    rivals.main()
+    lines = capsys.readouterr().out.splitlines()
+    report = json.loads(lines[-1])
+    assert len(report["step_ms"]) == 2 * 10
+    assert all(value > 0 for value in report["step_ms"].values())
+    # ranking brings no weights
+    for name, count in report["weights"].items():
+        assert count == report["weights"][name.replace("share 0.5", "share 0")]
+    assert report["weights"]["fsanet_published, share 0"] < 300_000 < report["weights"]["euler, share 0"]
+    assert sum(line.startswith("| ") for line in lines) == 2 + 20

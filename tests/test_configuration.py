@@ -18,7 +18,7 @@ import torch
 from commands import PEOPLE, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
-from rankpose import evaluate, export, label, prepare, train
+from rankpose import evaluate, export, label, prepare, probe, train
 from rankpose.command.configuration import build, plain
 from rankpose.command.help import WIDTH, choices, groups_of, meaning
 from rankpose.data.readers.w300lp import read_300w_lp
@@ -35,6 +35,7 @@ COMMANDS = {
     "prepare": prepare.main,
     "export": export.main,
     "label": label.main,
+    "probe": probe.main,
 }
 CHOICES = [
     pytest.param(command, group, choice, id=f"{command}-{group}={choice}")

@@ -142,7 +142,7 @@ def test_a_protocol_has_a_title_and_says_what_is_missing(choice, tmp_path):
 @every("predictor")
 def test_a_predictor_says_which_file_is_missing(choice, tmp_path):
     config = composed("evaluate", [f"predictor={choice}", f"roots.peers={tmp_path}", "checkpoint=nowhere"]).predictor
-    for key in ("table", "description"):
+    for key in ("table", "description", "file"):
         if key in config.keys() and OmegaConf.is_missing(config, key):  # noqa: SIM118  # what is missing is not in it
             config[key] = "nowhere"
     with pytest.raises(RankPoseError) as refused:

@@ -1,6 +1,7 @@
 """`python -m rankpose.evaluate` as a user runs it: models, protocols, and what goes wrong."""
 
 import csv
+import html
 import json
 import logging
 import re
@@ -14,6 +15,7 @@ import pytest
 import torch
 from biwi_tree import write_biwi
 from commands import run, succeed, train
+from conftest import PROJECT
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate
@@ -224,6 +226,94 @@ def test_fsanet_on_the_real_photographs(real_data, tmp_path):
     scores = results(tmp_path / "out")["fsanet", "aflw2000", 0]["scores"]
     figures = [scores[f"{name}mae"] for name in ("yaw_", "pitch_", "roll_", "")]
     assert figures == pytest.approx([4.05, 6.43, 4.68, 5.05], abs=0.03)
+
+
+def test_two_tables_are_named_side_by_side(here, photographs, tmp_path):
+    for name, off in (("one", 2.0), ("two", 3.0)):
+        table(photographs, tmp_path / f"{name}.csv", lambda pose, off=off: pose + off)
+    places = [f"roots.aflw2000={photographs}", "out=out"]
+    assert here("predictor=table", "predictor.table=one.csv,two.csv", *places)[0] == 0
+    found = results(tmp_path / "out")
+    assert {model: round(one["scores"]["mae"], 3) for (model, *_), one in found.items()} == {"one": 2.0, "two": 3.0}
+    (pair,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["differences"]
+    assert (pair["first"], pair["second"]) == ("one", "two")
+    assert pair["scores"]["mae"]["value"] == pytest.approx(-1, abs=1e-3)
+    code, said = here("predictor=table", "predictor.table=one.csv,./one.csv", *places)
+    assert code == 1
+    assert said == "error: predictor=table: ./one.csv is named twice.\n"
+    code, said = here("predictor=fsanet,mediapipe", "predictor.table=one.csv", *places)
+    assert "predictor.table=one.csv: none of fsanet, mediapipe has this key; predictor=table has." in said
+
+
+def test_a_model_of_ones_own_is_named_by_its_file_and_by_a_choice(here, photographs, tmp_path):
+    """What docs/protocols.md shows, as it stands there."""
+    text = (PROJECT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    for kind, file in (("python", "two_scales.py"), ("yaml", "predictor/two_scales.yaml")):
+        (block,) = re.findall(rf"```{kind}\n(# my_models/{re.escape(file)}\n.*?)```", text, re.DOTALL)
+        place = tmp_path / "my_models" / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(block, encoding="utf-8")
+    (line,) = re.findall(r"^python -m rankpose.evaluate (--config-dir .*)$", text, re.MULTILINE)
+    places = [f"roots.aflw2000={photographs}", "num_workers=0"]
+    assert here(*line.split(), *places, "out=both") == (0, "")
+    both = results(tmp_path / "both")
+    assert {model for model, *_ in both} == {"rankpose-photographs", "two_scales"}
+    file = "predictor.file=my_models/two_scales.py"
+    assert here("predictor=python", file, "+predictor.arguments.inner=0.8", *places, "out=one") == (0, "")
+    (one,) = results(tmp_path / "one").values()
+    assert one["model"] == "two_scales"
+    assert one["scores"]["mae"] == pytest.approx(both["two_scales", "aflw2000", 0]["scores"]["mae"], abs=1e-4)
+    assert one["scores"]["mae"] != both["rankpose-photographs", "aflw2000", 0]["scores"]["mae"]
+
+
+def test_a_model_or_protocol_that_is_not_there_does_not_cost_the_others(here, photographs, tmp_path):
+    table(photographs, tmp_path / "good.csv")
+    places = [f"roots.aflw2000={photographs}", "roots.biwi=nowhere", "roots.peers=nowhere", "out=out"]
+    code, said = here("predictor=fsanet,table", "predictor.table=good.csv", "protocol=biwi,aflw2000", *places)
+    assert code == 1
+    assert "3 of 4 tests failed" in said
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [(one["model"], one["protocol"]) for one in content["results"]] == [("good", "aflw2000")]
+    failed = {one["what"]: one["reason"] for one in content["failures"]}
+    assert set(failed) == {"fsanet under biwi", "fsanet under aflw2000", "good under biwi"}
+    assert "fsanet-1x1" in failed["fsanet under aflw2000"]
+    assert "nowhere" in failed["good under biwi"]
+    assert "Failed: good under biwi: " in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_perspective_stands_beside_the_poses_as_they_are(here, tmp_path):
+    drawn = write_biwi(tmp_path / "BIWI", ["01", "02"], 3)
+    rows = "".join(f"{frame.name},{','.join(map(str, frame.seen))}\n" for frame in drawn)
+    (tmp_path / "poses.csv").write_text("image,yaw,pitch,roll\n" + rows)
+    arguments = ["predictor=table", "predictor.table=poses.csv", "protocol.perspective=true", "out=out"]
+    assert here(*arguments, "protocol=biwi", "roots.biwi=BIWI") == (0, "")
+    found = results(tmp_path / "out")
+    plain, turned = (found[name, "biwi", 0]["scores"]["geodesic"] for name in ("poses", "poses-perspective"))
+    # boxes here are of the head's centre, not of the face that the renderer looks at
+    assert turned < 1 < 2 < plain
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "poses-perspective" in page
+    assert "taken to the camera&#39;s frame" in page
+    code, said = here(*arguments, "protocol=aflw2000", "roots.aflw2000=BIWI")
+    assert code == 1
+    assert "protocol.perspective=true: aflw2000 does not know the cameras of its pictures" in said
+
+
+def test_a_second_annotation_is_the_floor(here, photographs, tmp_path):
+    table(photographs, tmp_path / "poses.csv", lambda pose: pose + 2)
+    table(photographs, tmp_path / "again.csv", lambda pose: pose + torch.tensor([1.0, 0.0, -4.0]))
+    arguments = ["predictor=table", "predictor.table=poses.csv", f"roots.aflw2000={photographs}", "out=out"]
+    assert here(*arguments, "protocol.second_labels=again.csv")[0] == 0
+    (result,) = results(tmp_path / "out").values()
+    (floor,) = [remark for remark in result["remarks"] if "again.csv" in remark]
+    assert floor.startswith("the labels of 30 of 30 images differ from those of again.csv: MAE 1.67° (1.67 to 1.67)")
+    assert "yaw 1.00° (1.00 to 1.00), pitch 0.00° (0.00 to 0.00), roll 4.00°" in floor
+    assert result["changes"] == []
+    # it begins a sentence there
+    assert floor[1:] in html.unescape((tmp_path / "out" / "report.html").read_text())
+    code, said = here(*arguments, "protocol.second_labels=nowhere.csv")
+    assert code == 1
+    assert "protocol.second_labels=nowhere.csv: no such file" in said
 
 
 MISTAKES = {

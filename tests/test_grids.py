@@ -53,6 +53,30 @@ def test_a_part_can_be_run_alone():
         runs(parts={})
 
 
+def test_every_rival_runs_with_and_without_ranking_as_often_and_as_long():
+    grids.register()
+    found = runs("experiment=rivals", config=compose("train", ["experiment=rivals"], return_hydra_config=True))
+    what = {tuple(sorted((key, value) for key, value in run.items() if key != "hydra.sweep.subdir")) for run in found}
+    assert len(what) == len(found)
+    methods: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    budgets = set()
+    for run in found:
+        one = compose("train", [f"{key}={value}" for key, value in run.items() if not key.startswith("hydra")])
+        alpha = str(one.loss.get("alpha"))
+        methods.setdefault(
+            (one.backbone.name, str(one.backbone.options.get("trunk")), one.representation._target_, alpha), []
+        ).append((str(one.loss.share), str(one.seed)))
+        budgets.add(
+            (one.trainer.max_epochs, one.data.draws_per_identity, one.data.identities_per_batch, one.image_size)
+        )
+    assert len(methods) == 12
+    assert len(budgets) == 1
+    for pairs in methods.values():
+        assert sorted(pairs) == sorted((share, str(seed)) for share in ("0", "0.5") for seed in range(3)) or sorted(
+            pairs
+        ) == sorted((share, str(seed)) for share in ("0.0", "0.5") for seed in range(3))
+
+
 def test_no_run_of_the_ablation_is_there_twice_and_all_see_as_many_images():
     grids.register()
     config = compose("train", ["experiment=ablation"], return_hydra_config=True)

@@ -8,10 +8,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "rankpose"
 ROOMS = (
     *("errors", "checks", "files", "pose", "data", "faces", "models", "losses", "schedules", "metrics", "predictors"),
-    *("run", "evaluation", "report", "answers", "task", "callbacks", "command", "sweep"),
+    *("run", "evaluation", "probing", "report", "answers", "task", "callbacks", "command", "sweep"),
 )
 """In the order in which a sample goes through them: each imports only itself and those before it."""
-COMMANDS = ("train", "prepare", "evaluate", "label", "predict", "demo", "export", "compare", "workspace", "doctor")
+COMMANDS = (
+    *("train", "prepare", "evaluate", "label", "predict", "demo", "export", "compare", "workspace", "probe", "doctor"),
+)
 DOORS = ("command", "sweep")
 """Rooms that know Hydra, besides the commands."""
 MODULES = {

@@ -35,12 +35,20 @@ from rankpose.models import PoseNet, build_backbone
 from rankpose.models.checkpoint import MadeFrom
 from rankpose.pose import VectorProjection, euler_to_rotmat
 from rankpose.pose.decoding import DIRECTIONS
-from rankpose.predictors import CheckpointPredictor, OnnxPredictor, TablePredictor, description, onnx_predictor
+from rankpose.predictors import (
+    CheckpointPredictor,
+    OnnxPredictor,
+    TablePredictor,
+    description,
+    onnx_predictor,
+    python_predictor,
+)
 from rankpose.predictors.export import export_onnx
 from rankpose.predictors.outputs import (
     Angle,
     AngleOutput,
     BinOutput,
+    LandmarkOutput,
     Logits,
     MatrixOutput,
     QuaternionOutput,
@@ -186,6 +194,27 @@ def test_bins_give_their_expectation():
     scores[0, 0, 33] = scores[1, 0, 0] = scores[2, 0, 40] = scores[2, 0, 41] = 0.0
     pose = kind.to_pose(dict(zip("abc", scores, strict=True)))
     assert pose.tolist() == [pytest.approx([0, -99, -22.5], abs=1e-4)]
+
+
+def test_bins_of_an_angle_may_begin_elsewhere():
+    """WHENet's yaw: 120 bins from -180, beside 66 from -99."""
+    kind = BinOutput(-99, 3, Logits("a", 1, first=-180), Logits("b", 1), Logits("c", 1))
+    outputs = {name: torch.full((1, count), -100.0) for name, count in (("a", 120), ("b", 66), ("c", 66))}
+    outputs["a"][0, 110] = outputs["b"][0, 10] = outputs["c"][0, 33] = 0.0
+    assert kind.to_pose(outputs).tolist() == [pytest.approx([150, -69, 0], abs=1e-4)]
+
+
+@given(pose=ANY_POSE)
+@settings(deadline=None, max_examples=30)
+def test_a_mean_face_is_laid_onto_landmarks(pose):
+    face = np.random.default_rng(0).normal(size=(12, 3))
+    turned = 40 * face @ euler_to_rotmat(torch.tensor([pose], dtype=torch.float64))[0].numpy().T + [100, 90, -7]
+    for frame, signs in ((["right", "up", "towards"], [1, 1, 1]), (["right", "down", "away"], [1, -1, -1])):
+        kind = LandmarkOutput("points", face.tolist(), frame)
+        found = kind.to_pose({"points": torch.from_numpy(turned * signs).flatten()[None]})
+        assert torch.allclose(euler_to_rotmat(found), euler_to_rotmat(torch.tensor([pose])), atol=1e-3)
+    with pytest.raises(ConfigError, match="has 33 numbers an image, 12 landmarks of mean_face are 36"):
+        kind.to_pose({"points": torch.zeros(1, 33)})
 
 
 def test_angles_by_output_index_sign_and_unit():
@@ -370,6 +399,128 @@ def test_lightning_tests_a_predictor_as_it_tests_a_network(tmp_path):
     assert torch.allclose(test.test_table["prediction"], colours, atol=1e-3)
 
 
+def grey_model(path):
+    """One grey channel to its mean: `pose` of 3 numbers an image, `sure` of one, as (N,), and `points`, 4 landmarks."""
+    points = np.eye(4, 3, dtype=np.float32).flatten()
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["column"], axes=[2, 3], keepdims=0),
+        helper.make_node("Concat", ["column", "column", "column"], ["pose"], axis=1),
+        helper.make_node("Sub", ["mean", "middle"], ["sure"]),
+        helper.make_node("Mul", ["column", "face"], ["points"]),
+    ]
+    constants = [
+        helper.make_tensor("middle", TensorProto.FLOAT, [], [100.0]),
+        helper.make_tensor("face", TensorProto.FLOAT, [1, 12], points),
+    ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("pose", "sure", "points")]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, 4, 4])
+    graph = helper.make_graph(nodes, "grey", [image], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_a_grey_model_says_whether_it_sees_a_face(tmp_path):
+    file = grey_model(tmp_path / "grey.onnx")
+    images, colours = plain_images()
+    grey = (colours @ torch.tensor([0.299, 0.587, 0.114])).round()
+    predictor = onnx_predictor(described(file, colour="grey"))
+    assert torch.allclose(predictor(images).pose, grey[:, None].expand(-1, 3), atol=1e-3)
+    sure = {"name": "sure", "logit": True, "min": 0.5}
+    pose = onnx_predictor(described(file, colour="grey", presence=sure))(images).pose
+    assert pose.isnan().all(dim=1).tolist() == (grey < 100).tolist()
+    assert 0 < pose.isnan().all(dim=1).sum() < 7
+    assert (
+        onnx_predictor(described(file, colour="grey", presence={"name": "sure", "min": 300}))(images).pose.isnan().all()
+    )
+    with pytest.raises(ConfigError, match=r"presence\.index=1: output sure has 1 numbers an image"):
+        onnx_predictor(described(file, colour="grey", presence={"name": "sure", "min": 0, "index": 1}))
+    with pytest.raises(ConfigError, match=r"presence\.min: is missing"):
+        onnx_predictor(described(file, colour="grey", presence={"name": "sure"}))
+    with pytest.raises(ConfigError, match=r"takes Nx1x4x4, not Nx3x4x4"):
+        onnx_predictor(described(file))
+    with pytest.raises(ConfigError, match=r"pixels\.mean=.*must be one number where colour is grey"):
+        onnx_predictor(described(file, colour="grey", pixels={"divide_by": 1, "mean": [1, 2, 3], "std": 1}))
+
+
+def test_a_mean_face_lies_beside_its_description(tmp_path):
+    file = grey_model(tmp_path / "grey.onnx")
+    np.savetxt(tmp_path / "face.txt", np.eye(4, 3))
+    output = {"kind": "landmarks", "name": "points", "mean_face": "face.txt", "frame": ["right", "up", "towards"]}
+    content = described(file, colour="grey", output=output)
+    (tmp_path / "grey.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
+    pose = onnx_predictor(tmp_path / "grey.yaml")(torch.full((2, 3, 4, 4), 50, dtype=torch.uint8)).pose
+    assert pose.abs().max() < 1e-3
+    (tmp_path / "face.txt").write_text("1 2 3\n4 5\n", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"grey\.yaml: output\.mean_face=.*face\.txt: cannot be read as rows of numbers"
+    ):
+        onnx_predictor(tmp_path / "grey.yaml")
+
+
+OWN = """
+import torch
+from beside import OFF
+
+class Means:
+    crop, size = "box", 4
+    def __init__(self, off=OFF):
+        self.off = off
+    def __call__(self, images):
+        means = images.float().mean(dim=(2, 3)) + self.off
+        means[means[:, 0] > 200] = float("nan")
+        return means.tolist()
+
+class NoCrop:
+    size = 4
+    def __call__(self, images):
+        return images
+
+class FlatAnswer(Means):
+    def __call__(self, images):
+        return torch.zeros(3)
+
+class Breaks(Means):
+    def __call__(self, images):
+        raise ValueError("as it\\nmust")
+
+class Looks:
+    crop, size = "rankpose", 4
+    def answer(self, image, points):
+        raise AssertionError
+"""
+
+
+def test_a_class_of_ones_own_answers_for_crops(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN, encoding="utf-8")
+    (tmp_path / "beside.py").write_text("OFF = 1.0\n", encoding="utf-8")
+    images, colours = plain_images()
+    predictor = python_predictor(file, "Means", {"off": 3})
+    assert predictor.crop == BoxCrop()
+    pose = predictor(images).pose
+    seen = colours[:, 0] + 3 <= 200
+    assert pose.dtype == torch.float32
+    assert torch.allclose(pose[seen], colours[seen] + 3, atol=1e-3)
+    assert pose[~seen].isnan().all()
+    assert torch.allclose(python_predictor(file, "Means")(images[:1]).pose, colours[:1] + 1, atol=1e-3)
+    assert python_predictor(file, "Looks").crop == RankPoseCrop()
+    for name, message in (
+        (None, r"own\.py: has Means, NoCrop, FlatAnswer, Breaks, Looks; name the class \(predictor.name\)"),
+        ("Mean", "not Mean"),
+        ("NoCrop", "NoCrop has no crop"),
+        ("FlatAnswer", r"shape \(3,\) for 2 crops; yaw, pitch and roll of each are \(2, 3\)"),
+        ("Breaks", r"does not answer for 2 crops \(ValueError: as it must\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            python_predictor(file, name)
+    with pytest.raises(ConfigError, match=r"cannot be made \(TypeError: .*of"):
+        python_predictor(file, "Means", {"of": 3})
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"broken\.py: ModuleNotFoundError: .*nothing_of_this_name"):
+        python_predictor(tmp_path / "broken.py")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -467,7 +618,7 @@ def test_an_output_without_the_images_axis_is_refused(tmp_path):
         ({"files": None}, "files: is missing"),
         ({"files": []}, r"files=\[\]: must be a list"),
         ({"colour": None}, "colour: is missing"),
-        ({"colour": "grey"}, "colour=grey: must be rgb or bgr"),
+        ({"colour": "rbg"}, "colour=rbg: must be rgb, bgr or grey"),
         ({"layout": "chw"}, "layout=chw"),
         ({"size": "big"}, "size=big"),
         ({"input": 3}, "input=3: must be a word"),

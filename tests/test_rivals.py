@@ -1,7 +1,9 @@
 """Other methods' representations and losses: their equations, and that they can be learnt at every pose."""
 
 import math
+import sys
 
+import pandas as pd
 import pytest
 import roma
 import torch
@@ -9,10 +11,12 @@ from commands import run, succeed, train
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankpose.errors import CheckpointError
-from rankpose.losses import BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes, RankMSE
-from rankpose.models import PoseNet, build_backbone
+import benchmarks.rivals
+from rankpose.errors import CheckpointError, ConfigError
+from rankpose.losses import MAE, BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes, RankMSE
+from rankpose.models import FSANet, PoseNet, build_backbone
 from rankpose.models.checkpoint import MadeFrom
+from rankpose.models.fsanet import Capsules
 from rankpose.pose import (
     AxisVectors,
     Bins,
@@ -20,6 +24,7 @@ from rankpose.pose import (
     OrdinalQuaternions,
     PoseOutput,
     SixNumbers,
+    StagedRegression,
     euler_to_rotmat,
     rotmat_to_euler,
 )
@@ -32,6 +37,7 @@ REPRESENTATIONS = {
     "axis_vectors": AxisVectors,
     "ordinal_quaternions": OrdinalQuaternions,
     "matrix_fisher": MatrixFisher,
+    "staged_regression": StagedRegression,
 }
 LOSSES = {
     Bins: BinsAndMSE,
@@ -39,6 +45,7 @@ LOSSES = {
     AxisVectors: OrthogonalAxes,
     OrdinalQuaternions: OrdinalQuaternion,
     MatrixFisher: FisherNLL,
+    StagedRegression: MAE,
 }
 angles = st.tuples(st.floats(-89, 89), st.floats(-179, 179), st.floats(-179, 179))
 everyone = torch.arange(1)
@@ -54,7 +61,7 @@ def test_angles_are_those_of_the_rotation(pose):
 @pytest.mark.parametrize("kind", REPRESENTATIONS.values(), ids=REPRESENTATIONS)
 def test_every_pose_can_be_learnt_at_gimbal_lock_too(kind, yaw):
     true = torch.tensor([[yaw, 10.0, -20.0], [yaw, -3.0, 5.0]], dtype=torch.float32)
-    representation = kind(8)
+    representation = kind(12)
     raw = representation.from_pose(true + torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])).requires_grad_()
     output = representation.output(raw)
     for loss in (LOSSES[kind](), RankMSE()):
@@ -145,13 +152,123 @@ def test_who_is_surer_expects_a_smaller_error_and_means_it():
     assert expected[1] == pytest.approx(math.degrees(math.acos(float(cosine))), rel=0.05)
 
 
+@pytest.mark.parametrize("kind", REPRESENTATIONS.values(), ids=REPRESENTATIONS)
+def test_ranking_comes_on_top_of_every_loss_with_its_share_of_the_pull(kind):
+    pose = torch.tensor([[20.0, -10.0, 5.0], [-15.0, 12.0, 0.0]])
+    identity = torch.zeros(2, dtype=torch.long)
+    representation = kind(12)
+    raw = (representation.from_pose(pose.flip(0)) + 0.01).requires_grad_()  # in the wrong order
+    own, ranked = LOSSES[kind](), LOSSES[kind](share=0.5)
+    assert (own.needs_pairs, ranked.needs_pairs) == (False, True)
+    without, terms = (loss(representation.output(raw), pose, identity) for loss in (own, ranked))
+    assert float(terms["gradient_ratio"]) == pytest.approx(0.5, rel=1e-4)
+    assert terms["loss"].item() == pytest.approx((without["loss"] + terms["weight"] * terms["rank"]).item(), rel=1e-5)
+    (pull,) = torch.autograd.grad(terms["loss"] - without["loss"], raw, retain_graph=True)
+    (loss_pull,) = torch.autograd.grad(without["loss"], raw)
+    assert float(pull.norm() / loss_pull.norm()) == pytest.approx(0.5, rel=1e-2)
+    # people apart, and validation without a gradient: no order, no error
+    apart = ranked(representation.output(raw.detach()), pose, torch.arange(2))
+    assert float(apart["rank"]) == 0
+
+
+def test_staged_regression_adds_ever_finer_stages():
+    random = torch.Generator().manual_seed(0)
+    raw = torch.randn(5, 3, 3, 5, generator=random)
+    said = StagedRegression(12).to_pose(raw)
+    for n in range(5):
+        for angle in range(3):
+            whole, width = 0.0, 1.0
+            for p0, p1, p2, eta, delta in raw[n, angle].tolist():
+                shares = [math.exp(p) / sum(map(math.exp, (p0, p1, p2))) for p in (p0, p1, p2)]
+                width *= 3 * (1 + math.tanh(delta) / 2)
+                whole += sum(p * (i - 1 + math.tanh(eta)) for i, p in enumerate(shares)) / width
+            assert float(said[n, angle]) == pytest.approx(99 * whole, rel=1e-4)
+
+
+def test_a_stage_reads_its_own_part_of_the_features():
+    features = torch.randn(1, 48, requires_grad=True)
+    raw = StagedRegression(48)(features).raw
+    for stage in range(3):
+        # 8 numbers say the distribution, 4 the shift, 4 the scale
+        for numbers, there in (
+            (raw[..., stage, :3], (0, 8)),
+            (raw[..., stage, 3], (8, 12)),
+            (raw[..., stage, 4], (12, 16)),
+        ):
+            (gradient,) = torch.autograd.grad(numbers.sum(), features, retain_graph=True)
+            (seen,) = gradient[0].nonzero(as_tuple=True)
+            assert seen.tolist() == [16 * stage + place for place in range(*there)]
+
+
+def test_capsules_agree_by_routing():
+    capsules = Capsules(inputs=4, width=5, capsules=3, size=2)
+    features = torch.randn(2, 4, 5)
+
+    def squash(s):
+        return s.norm() ** 2 / (1 + s.norm() ** 2) * s / s.norm()
+
+    for features_one, said in zip(features, capsules(features), strict=True):
+        votes = [[capsules.weight[j, i] @ features_one[i] for i in range(4)] for j in range(3)]
+        first = [squash(sum(votes[j][i] / 3 for i in range(4))) for j in range(3)]
+        agree = torch.stack([torch.stack([votes[j][i] @ first[j] for i in range(4)]) for j in range(3)]).softmax(dim=0)
+        for j in range(3):
+            assert torch.allclose(said[j], squash(sum(agree[j, i] * votes[j][i] for i in range(4))), atol=1e-5)
+    # nothing seen, nothing said, and a gradient that is a number
+    nothing = torch.zeros(1, 4, 5, requires_grad=True)
+    capsules(nothing).sum().backward()
+    assert torch.isfinite(nothing.grad).all()
+
+
+def test_fsanet_is_as_small_as_published():
+    """Its three scorings, which the paper takes the mean of, have about 1.2 million weights."""
+    count = {
+        scoring: sum(weight.numel() for weight in PoseNet(FSANet(scoring), StagedRegression).parameters())
+        for scoring in ("1x1", "var", "uniform")
+    }
+    assert sum(count.values()) == pytest.approx(1.2e6, rel=0.1)
+    # a score by 64 weights and a bias is all that tells these apart
+    assert count["1x1"] - count["var"] == 65
+    with pytest.raises(ConfigError, match=r"scoring=3x3: must be one of 1x1, var, uniform"):
+        build_backbone("fsanet", options={"scoring": "3x3"})
+    with pytest.raises(ConfigError, match="no ImageNet weights"):
+        build_backbone("fsanet", pretrained=True)
+    with pytest.raises(ConfigError, match=r"trunk=resnet: timm has no such model"):
+        build_backbone("fsanet", options={"trunk": "resnet"})
+
+
+@pytest.mark.parametrize(
+    ("scoring", "trunk"), [("1x1", None), ("var", None), ("uniform", None), ("1x1", "resnet10t"), ("var", "resnet10t")]
+)
+def test_fsanet_learns_and_weighs_places(scoring, trunk):
+    torch.manual_seed(0)
+    options = {} if trunk is None else {"trunk": trunk, "trunk_options": {"channels": (8, 8, 8, 8)}}
+    net = PoseNet(build_backbone("fsanet", options={"scoring": scoring, **options}), StagedRegression)
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8).repeat_interleave(8, -1).repeat_interleave(8, -2)
+    pose = 60 * (torch.rand(4, 3) - 0.5)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+    losses = []
+    for _ in range(25):
+        loss = MAE()(net(images), pose, everyone)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(torch.isfinite(weight.grad).all() for weight in net.parameters())
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.isfinite(net(images).pose).all()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", ["bins", "six_numbers", "ordinal_quaternions", "axis_vectors"])
+@pytest.mark.parametrize("choice", ["bins", "six_numbers", "ordinal_quaternions", "axis_vectors", "fsanet"])
 def test_networks_become_onnx_files_that_say_the_same(choice, tmp_path):
     torch.manual_seed(0)
     channels = {"channels": (8, 8, 8, 8)}
-    net = PoseNet(build_backbone("resnet10t", options=channels), REPRESENTATIONS[choice]).eval()
     made_from = MadeFrom({"name": "resnet10t", "options": channels}, {"choice": choice}, 32, 1.4)
+    if choice == "fsanet":
+        made_from = MadeFrom({"name": "fsanet", "options": {}}, {"choice": "staged_regression"}, 64, 1.4)
+    backbone = build_backbone(made_from.backbone["name"], options=made_from.backbone["options"])
+    net = PoseNet(backbone, REPRESENTATIONS[made_from.representation["choice"]]).eval()
     if choice == "axis_vectors":  # the nearest rotation needs singular values, which ONNX has not
         with pytest.raises(CheckpointError, match="cannot be exported"):
             export_onnx(net, made_from, tmp_path / "net.onnx")
@@ -166,6 +283,27 @@ def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
     small = [f"experiment={experiment}", "trainer.max_epochs=1", "hydra.run.dir=run"]
     succeed(train(small_set, *small, cwd=tmp_path))
     assert (tmp_path / "run" / "metrics.json").is_file()
+    predictions = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    sure = experiment == "matrix_fisher"
+    assert ("expected" in predictions) == sure
+    assert ("How sure, and how right" in (tmp_path / "run" / "report.html").read_text()) == sure
+    if sure:
+        assert predictions["expected"].between(0, 180).all()
+        assert predictions["expected"].nunique() > 1
+
+
+@pytest.mark.slow
+def test_the_rivals_are_swept_and_compared_with_and_without_ranking(small_set, tmp_path, monkeypatch, capsys):
+    small = ["hydra.sweeper.only=[quatnet]", "seed=0", "trainer.max_epochs=1", "hydra.sweep.dir=sweep"]
+    succeed(train(small_set, "-m", "experiment=rivals", *small, cwd=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["rivals", "sweep", "--steps", "1", "--size", "32", "--batch", "4"])
+    benchmarks.rivals.main()
+    told = capsys.readouterr().out
+    assert "| loss.share | seeds |" in told
+    assert "Differences are to loss.share=0." in told
+    assert "| method | weights | ms a step |" in told
+    assert (tmp_path / "sweep" / "comparison" / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ ANSWERS = {
     **{
         f"{name} --help": (name, "--help")
         for name in (
-            *("train", "prepare", "evaluate", "export", "predict", "compare", "workspace", "label", "doctor", "demo"),
+            *("train", "prepare", "evaluate", "export", "predict", "demo", "compare", "workspace", "label", "probe"),
+            "doctor",
         )
     },
     "the configuration": ("train", "--cfg", "job"),
@@ -27,6 +28,8 @@ ANSWERS = {
     "a wrong choice": ("evaluate", "protocol=biwii"),
     "no such checkpoint": ("evaluate", "checkpoint=nowhere,there"),
     "no pictures to label": ("label", "data.root=nowhere"),
+    "nothing to probe": ("probe", "checkpoint=nowhere,there"),
+    "no pictures to probe": ("probe", "checkpoint=rankpose-photographs", "images=nowhere"),
     "nothing to export": ("export", "checkpoint=nowhere"),
     "no such folder of runs": ("compare", "nowhere"),
     "no such run to repeat": ("train", "repeat=nowhere"),

@@ -15,8 +15,9 @@ from rankpose.evaluation.statistics import (
     paired_bootstrap,
     score_differences,
     score_intervals,
+    slope_intervals,
 )
-from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error, image_scores, scores
+from rankpose.metrics import aligned, alignment, evaluation_scores, geodesic_error, image_scores, scores, slope
 
 
 @pytest.fixture
@@ -244,3 +245,21 @@ def test_score_differences_are_paired_bootstraps(people):
 def test_a_pair_needs_the_same_images(first, second, people):
     with pytest.raises(ValueError, match=f"same images: {first} and {second} errors, {people} identities"):
         paired_bootstrap(np.ones(first), np.ones(second), np.arange(people))
+
+
+def test_the_interval_of_a_slope_is_that_of_lines_through_people_drawn_anew(people):
+    prediction, target, identity = people
+    prediction = 0.8 * prediction + 3
+    found = slope_intervals(prediction, target, identity, resamples=300)
+    samples = []
+    for block in draws(12, 16, resamples=300):
+        for counts in block.astype(int):
+            rows = np.concatenate([np.repeat(np.flatnonzero(identity == k), counts[k]) for k in range(12)])
+            samples.append(slope(prediction[rows].double(), target[rows].double()).numpy())
+    low, high = np.quantile(samples, [0.025, 0.975], axis=0)
+    assert [one.low for one in found] == pytest.approx(low, abs=1e-6)
+    assert [one.high for one in found] == pytest.approx(high, abs=1e-6)
+    values = slope(prediction.double(), target.double()).numpy()
+    assert [one.value for one in found] == pytest.approx(values, abs=1e-9)
+    assert (np.array([one.low for one in found]) < values).all()
+    assert all(math.isnan(one.low) for one in slope_intervals(prediction[:10], target[:10], identity[:10]))

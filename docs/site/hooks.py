@@ -15,7 +15,7 @@ from house import drawing, rooms
 from rankpose.command.help import choices, groups_of, keys_of
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("train", "evaluate", "predict", "demo", "prepare", "label", "export")
+COMMANDS = ("train", "evaluate", "predict", "demo", "prepare", "label", "export", "probe")
 """Commands that take keys of conf/."""
 MOVED = {
     r"(?:\.\./)?data/README\.md": "data.md",

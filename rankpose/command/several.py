@@ -8,6 +8,8 @@ from rankpose.run.keys import assignment, quoted
 
 SEVERAL = ("checkpoint", "predictor", "protocol", "name")
 """Keys of `rankpose.evaluate` that take more than one value."""
+OF_PREDICTORS = ("table", "description")
+"""Keys of a predictor that take more than one value, each of which is a model: `predictor.table=A,B`."""
 LISTS = ("protocols", "teacher")
 """Keys of `rankpose.train` and `rankpose.label` that are lists."""
 _ALSO = {"protocols": "protocol"}
@@ -18,12 +20,13 @@ _SWEEP = ("-m", "--multirun")
 def with_several(arguments: Sequence[str]) -> list[str]:
     """The command line with one value of each key that may have several, which Hydra would take for a sweep.
 
-    All of them are in the key `several`, which no file has.
+    All of them are in the key `several`, which no file has; so are the values of a key of a predictor where there are
+    several of either, since the first predictor need not have that key.
 
     Raises:
         ConfigError: a key without a value, a value twice, or `-m`.
     """
-    kept = []
+    kept, of_predictors, models = [], [], 1
     for argument in arguments:
         if argument in _SWEEP:
             raise ConfigError(
@@ -36,6 +39,16 @@ def with_several(arguments: Sequence[str]) -> list[str]:
             if not given:
                 raise ConfigError(f"{argument}: names nothing.")
             kept += [assignment(key, given[0]), f"++several.{key}={_list(given)}"]
+            models = len(given) if key == "predictor" else models
+        elif equals and key in {f"predictor.{one}" for one in OF_PREDICTORS} and "{" not in argument:
+            of_predictors.append(argument)
+        else:
+            kept.append(argument)
+    for argument in of_predictors:
+        given = _texts(argument)
+        key = argument.partition("=")[0].removeprefix("predictor.")
+        if models > 1 or len(given) > 1:
+            kept.append(f"++several.{key}={_list(given)}")
         else:
             kept.append(argument)
     return kept

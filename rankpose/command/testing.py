@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +106,7 @@ def noting(failures: list[Failure], what: str) -> Iterator[None]:
         if mistake is None:
             log.exception("%s failed", what)
         failures.append(Failure(what, str(mistake or f"{type(error).__name__}: {error}").strip()))
+        log.warning("failed: %s", failures[-1])
 
 
 def tell(failures: Sequence[Failure], asked: int) -> None:
@@ -175,17 +176,19 @@ def evaluate_all(config: DictConfig) -> None:
     with open_dict(config):
         several: Any = OmegaConf.to_container(config.pop("several", OmegaConf.create()), resolve=True)
     check_own_keys(config, "evaluate")
-    tests = tests_of(config, {key: [str(value) for value in values] for key, values in several.items()})
+    given = {key: [str(value) for value in values] for key, values in several.items()}
+    tests, failed = tests_of(config, given)
+    asked = len(tests) + len(failed)
+    failures: list[Failure] = []
+    for what, error in failed:
+        with noting(failures, what):
+            raise error
+    if not tests:
+        tell(failures, asked)
     out = Path(str(config.out)) if config.out else _default_place(tests)
     check_writable(out)
-    records: dict[str, Records] = {}
-    for test in tests:  # all before the first test: data that are missing are told at once
-        if test.protocol.name not in records:
-            records[test.protocol.name] = test.protocol.records()
-        if not isinstance(test.predictor, TablePredictor):
-            test.protocol.check_reach(records[test.protocol.name], test.predictor.crop)
+    tests, records = _with_data(tests, failures, alone=asked == 1)
     evaluations: list[Evaluation] = []
-    failures: list[Failure] = []
     for test in tests:
         with noting(failures, str(test)):
             evaluations += test.evaluations(records[test.protocol.name])
@@ -193,4 +196,32 @@ def evaluate_all(config: DictConfig) -> None:
         compared = report(tests, evaluations, out, failures)
         if config.wandb:
             _send(evaluations, compared, out)
-    tell(failures, len(tests))
+    tell(failures, asked)
+
+
+def _with_data(tests: Sequence[Trial], failures: list[Failure], alone: bool) -> tuple[list[Trial], dict[str, Records]]:
+    """The tests whose data are there, and these, read before the first test: what is missing is told at once.
+
+    Args:
+        tests: that were built.
+        failures: what is wrong with the others is added.
+        alone: raise it instead.
+    """
+    records: dict[str, Records] = {}
+    broken: dict[str, Exception] = {}
+    found = []
+    for test in tests:
+        name = test.protocol.name
+        with nullcontext() if alone else noting(failures, str(test)):
+            if name in broken:
+                raise broken[name]
+            if name not in records:
+                try:
+                    records[name] = test.protocol.records()
+                except Exception as error:
+                    broken[name] = error
+                    raise
+            if not isinstance(test.predictor, TablePredictor):
+                test.protocol.check_reach(records[name], test.predictor.crop)
+            found.append(test)
+    return found, records

@@ -166,7 +166,9 @@ def test(config: DictConfig, run: Run, trainer: pl.Trainer, task: PoseTask, data
     source = data.tested
     protocol = Protocol(HELD_OUT, HELD_OUT_TITLE, source.reader, source.root, source.max_angle, packed=source.packed)
     about = about_network("checkpoints/best.ckpt", config.image_size, crop)
-    tested = evaluate(prediction, records, protocol, crop, model=OWN_MODEL, about=about, rows=rows)
+    tested = evaluate(
+        prediction, records, protocol, crop, model=OWN_MODEL, about=about, rows=rows, expected=task.expected()
+    )
     page = write_results(
         run.folder,
         [tested],

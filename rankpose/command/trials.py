@@ -19,22 +19,22 @@ from tqdm import tqdm
 
 from rankpose.command.configuration import build, told
 from rankpose.command.help import choices
-from rankpose.command.several import SEVERAL
+from rankpose.command.several import OF_PREDICTORS, SEVERAL
 from rankpose.data.batches import Batch, PlainCrops, every_image
 from rankpose.data.corruption import Corruption
 from rankpose.data.crop_rules import CropRule, RankPoseCrop
 from rankpose.data.record import Records
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, RankPoseError
 from rankpose.evaluation.names import check_folder_name, distinct_names
 from rankpose.evaluation.protocol import Protocol
 from rankpose.evaluation.scores import Evaluation, evaluate
 from rankpose.evaluation.suspicions import suspicions
 from rankpose.faces import FaceDetector
 from rankpose.files import CONFIG_DIR, checkpoint_file
-from rankpose.predictors import Onlooker, Predictor, TablePredictor
+from rankpose.predictors import Onlooker, OnnxPredictor, Predictor, PythonPredictor, TablePredictor
 from rankpose.predictors.onlookers import Faces, answers
 from rankpose.run.directory import shown
-from rankpose.run.keys import flat, literal
+from rankpose.run.keys import assignment, flat, literal
 from rankpose.task import PoseScoring
 
 log = logging.getLogger(__name__)
@@ -61,29 +61,30 @@ def predict(
     records: Records,
     protocol: Protocol,
     corruption: Corruption | None,
-) -> tuple[Tensor, Tensor] | None:
-    """Which of the records were tested, (N,), and their poses, (N, 3) degrees; None in a test's other processes."""
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Which of the records were tested, (N,), their poses, (N, 3) degrees, and the errors that the model expects, (N,)
+    degrees, where it does; None in a test's other processes."""
     if isinstance(predictor, TablePredictor):
         if corruption is not None:
             raise ConfigError("predictor=table: predictions made elsewhere cannot be tested on corrupted images.")
-        return arange(len(records)), predictor.predict(records)
+        return arange(len(records)), predictor.predict(records), None
     if isinstance(predictor, Onlooker):
         if protocol.crop is not None:
             raise ConfigError("protocol.crop: this predictor is given whole pictures, and finds its crop itself.")
         faces = Faces([predictor], records, corruption=corruption, seed=protocol.seed)
         found = tqdm(answers(faces, num_workers=config.num_workers), "faces", len(faces), leave=False, disable=None)
-        return arange(len(records)), from_numpy(np.array([one[0, :3] for one in found], np.float32))
+        return arange(len(records)), from_numpy(np.array([one[0, :3] for one in found], np.float32)), None
     assert isinstance(predictor, nn.Module)
     crops = PlainCrops(records, protocol.crop or predictor.crop, predictor.size, corruption, protocol.seed)
     test = PoseScoring(predictor)
     trainer: pl.Trainer = build(config.trainer)
     trainer.test(test, datamodule=PlainCropData(crops, config.batch_size, config.num_workers), verbose=False)
-    return test.tested() if trainer.is_global_zero else None
+    return (*test.tested(), test.expected()) if trainer.is_global_zero else None
 
 
 def place_of(config: DictConfig, choice: str) -> str | None:
     """The file that a model is, where it is one."""
-    place = config.checkpoint if choice == "checkpoint" else None
+    place = {"checkpoint": config.checkpoint, "python": config.predictor.get("file")}.get(choice)
     place = place or config.predictor.get("table") or config.predictor.get("description")
     return place if isinstance(place, str) else None
 
@@ -133,43 +134,77 @@ class Trial:
         return about_network(about, self.predictor.size, self.predictor.crop) + twice
 
     def evaluations(self, records: Records) -> list[Evaluation]:
-        """On clean images, then on corrupted ones where the protocol asks for them."""
-        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
-        crop: CropRule = self.protocol.crop or own
+        """On clean images, then on corrupted ones where the protocol asks for them.
+
+        Where it asks for perspective, each is followed by the same with the poses in the camera's frame.
+        """
         found = []
         for corruption in self.protocol.corruptions():
             tested = predict(self.config, self.predictor, records, self.protocol, corruption)
             if tested is None:
                 continue
-            rows, prediction = tested
-            kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
-            doubts = []
-            if corruption is None:
-                target = from_numpy(records.pose)[rows]
-                said = torch.isfinite(prediction).all(dim=1)
-                found_doubts = suspicions(prediction[said], target[said], self.predictor.keys)
-                doubts = [f"{self.model}: {doubt}." for doubt in found_doubts]
-            known = evaluate(
-                prediction,
-                records,
-                self.protocol,
-                crop,
-                model=self.model,
-                about=self.about,
-                corruption=kind,
-                strength=strength,
-                rows=rows,
-                remarks=doubts,
-                may_lack=not isinstance(self.predictor, nn.Module),
-            )
-            log.info("%s%s: MAE %.3f", self, f", {corruption}" if corruption else "", known.scores["mae"])
-            told = [
-                remark for remark in known.remarks if known.unanswered and remark.startswith(f"{self.model} gives no")
-            ]
-            for doubt in (*told, *doubts):
-                log.warning("%s", doubt)
-            found.append(known)
+            rows, prediction, expected = tested
+            found.append(self._scored(self.model, prediction, expected, records, rows, corruption))
+            if self.protocol.perspective:
+                turned = self.protocol.in_camera(prediction, records, self._crop, rows, corruption)
+                found.append(self._scored(self.model + PERSPECTIVE, turned, expected, records, rows, corruption))
         return found
+
+    @property
+    def _crop(self) -> CropRule:
+        own = RankPoseCrop() if isinstance(self.predictor, TablePredictor) else self.predictor.crop
+        return self.protocol.crop or own
+
+    @property
+    def _may_lack(self) -> bool:
+        """Whether the model may say that it sees no face; else a pose that is no number is a fault."""
+        if isinstance(self.predictor, OnnxPredictor):
+            return self.predictor.description.presence is not None
+        return isinstance(self.predictor, PythonPredictor) or not isinstance(self.predictor, nn.Module)
+
+    def _scored(
+        self,
+        model: str,
+        prediction: Tensor,
+        expected: Tensor | None,
+        records: Records,
+        rows: Tensor,
+        corruption: Corruption | None,
+    ) -> Evaluation:
+        kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
+        doubts = []
+        if corruption is None:
+            target = from_numpy(records.pose)[rows]
+            said = torch.isfinite(prediction).all(dim=1)
+            doubts = [f"{model}: {doubt}." for doubt in suspicions(prediction[said], target[said], self.predictor.keys)]
+        about, protocol = self.about, self.protocol
+        if model != self.model:
+            about += ", its poses taken to the camera's frame"
+            protocol = replace(protocol, changes=(*protocol.changes, "perspective=true"))
+        known = evaluate(
+            prediction,
+            records,
+            protocol,
+            self._crop,
+            model=model,
+            about=about,
+            corruption=kind,
+            strength=strength,
+            rows=rows,
+            remarks=doubts,
+            expected=expected,
+            may_lack=self._may_lack,
+        )
+        name = f"{model} under {self.protocol.name}"
+        log.info("%s%s: MAE %.3f", name, f", {corruption}" if corruption else "", known.scores["mae"])
+        told = [remark for remark in known.remarks if known.unanswered and remark.startswith(f"{model} gives no")]
+        for doubt in (*told, *doubts):
+            log.warning("%s", doubt)
+        return known
+
+
+PERSPECTIVE = "-perspective"
+"""What stands behind a model's name where its poses were taken to the camera's frame."""
 
 
 def make_test(config: DictConfig, choice: str, model: str, changes: Sequence[str] = ()) -> Trial:
@@ -241,54 +276,101 @@ def _same(one: Any, other: Any) -> bool:
     return one == other or (isinstance(one, str) and isinstance(other, str) and Path(one).name == Path(other).name)
 
 
-_NOT_WHAT_A_PROTOCOL_IS = ("name", "title", "labels", "root", "packed", "strict", "corruption", "seed")
+# perspective has figures of its own beside those of the protocol as it is
+_NOT_WHAT_A_PROTOCOL_IS = (
+    *("name", "title", "labels", "root", "packed", "strict", "corruption", "seed", "perspective", "cameras.labels"),
+    "second_labels",
+)
 
 
-def tests_of(config: DictConfig, several: Mapping[str, Sequence[str]]) -> list[Trial]:
-    """Every model under every protocol.
+def tests_of(
+    config: DictConfig, several: Mapping[str, Sequence[str]]
+) -> tuple[list[Trial], list[tuple[str, RankPoseError]]]:
+    """Every model under every protocol, and those that cannot be built with the reason, where others can.
 
     Args:
         config: with the first of several values.
-        several: all values of `checkpoint`, `predictor`, `protocol` and `name`, as far as the command line has them.
+        several: all values of `checkpoint`, `predictor`, `protocol` and `name`, as far as the command line has them,
+            and of `table` and `description` of predictors where there are several of these.
 
     Raises:
-        RankPoseError: anything that can be told before the first of them is run.
+        RankPoseError: anything that can be told before the first of them is run, but for what is wrong with one of
+            several models or protocols.
     """
     chosen = HydraConfig.get().runtime.choices
     predictors = several.get("predictor", [chosen["predictor"]])
     protocols = several.get("protocol", [chosen["protocol"]])
-    checkpoints: Sequence[Any] = several.get("checkpoint", [config.checkpoint])
-    untold = (*SEVERAL, *(f"++several.{key}" for key in SEVERAL))
+    untold = (*SEVERAL, *(f"++several.{key}" for key in (*SEVERAL, *OF_PREDICTORS)))
     own = [one for one in told(HydraConfig.get()) if one.partition("=")[0] not in untold]
-    models = [
-        (predictor, checkpoint)
-        for predictor in predictors
-        for checkpoint in (checkpoints if predictor == "checkpoint" else [None])
-    ]
     _check_one_meant(own, protocols, predictors)
+    models = _models(config, [*own, f"protocol={protocols[0]}"], predictors, several)
     configs = {
-        (protocol, *model): _composed(own, protocol, *model)
+        (protocol, predictor, place): _composed(own, protocol, predictor, place)
         for protocol in protocols  # the order of the report
-        for model in models
+        for predictor, place in models
     }
     given = several.get("name", [] if config.name is None else [str(config.name)])
     names = dict(
-        zip(models, _names([(configs[protocols[0], *model], model[0]) for model in models], given), strict=True)
+        zip(
+            models,
+            _names([(configs[protocols[0], predictor, place], predictor) for predictor, place in models], given),
+            strict=True,
+        )
     )
-    tests = []
-    for (protocol, *model), one in configs.items():
+    tests: list[Trial] = []
+    failed: list[tuple[str, RankPoseError]] = []
+    folders: dict[str, str] = {}
+    for (protocol, predictor, place), one in configs.items():
+        folder = str(one.protocol.name).casefold()
+        if folders.setdefault(folder, protocol) != protocol:
+            raise ConfigError(f"protocol={folders[folder]},{protocol}: both are called {folder} (protocol.name).")
+        name = names[predictor, place]
         changes = changes_of(one, protocol)
-        tests.append(make_test(one, model[0], names[model[0], model[1]], changes))
-    folders = [test.protocol.name.casefold() for test in tests[:: len(models)]]
-    twice = next((place for place, name in enumerate(folders) if name in folders[:place]), None)
-    if twice is not None:
-        first = protocols[folders.index(folders[twice])]
-        raise ConfigError(f"protocol={first},{protocols[twice]}: both are called {folders[twice]} (protocol.name).")
-    return tests
+        try:
+            tests.append(make_test(one, predictor, name, changes))
+        except RankPoseError as error:
+            if len(configs) == 1:
+                raise
+            failed.append((f"{name} under {one.protocol.name}", error))
+    return tests, failed
 
 
-def _composed(own: Sequence[str], protocol: str, predictor: str, checkpoint: str | None) -> DictConfig:
-    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}"])
+Named = tuple[str, tuple[str, str] | None]
+"""A choice of `predictor`, and where several values of a key are given, key and value of this one."""
+
+
+def _models(
+    config: DictConfig, own: Sequence[str], predictors: Sequence[str], several: Mapping[str, Sequence[str]]
+) -> list[Named]:
+    """Every model that is asked for, in the order of the report; `own` are the other arguments."""
+    models: list[Named] = []
+    taken = set()
+    for predictor in predictors:
+        if predictor == "checkpoint":
+            models += [(predictor, ("checkpoint", one)) for one in several.get("checkpoint", [config.checkpoint])]
+            continue
+        keys = hydra.compose("evaluate", [*own, f"predictor={predictor}"]).predictor.keys()
+        key = next((one for one in OF_PREDICTORS if one in several and one in keys), None)
+        taken.add(key)
+        places = [None] if key is None else [(f"predictor.{key}", one) for one in several[key]]
+        models += [(predictor, place) for place in places]
+    for key in OF_PREDICTORS:
+        if key in several and key not in taken:
+            raise ConfigError(
+                f"predictor.{key}={','.join(several[key])}: none of {', '.join(predictors)} has this key; "
+                f"predictor={_WHOSE[key]} has."
+            )
+    return models
+
+
+_WHOSE = {"table": "table", "description": "onnx"}
+
+
+def _composed(own: Sequence[str], protocol: str, predictor: str, place: tuple[str, Any] | None) -> DictConfig:
+    key, value = ("checkpoint", None) if place is None else place
+    given = [assignment(key, str(value))] if key.startswith("predictor.") else []
+    config = hydra.compose("evaluate", [*own, f"protocol={protocol}", f"predictor={predictor}", *given])
+    checkpoint = value if key == "checkpoint" else None
     config.checkpoint = None if checkpoint is None else literal(str(checkpoint_file(str(checkpoint))))
     return config
 
@@ -298,7 +380,8 @@ def _names(models: Sequence[tuple[DictConfig, str]], given: Sequence[str]) -> li
     paths = [path_of(*model) for model in models]
     twice = next((number for number, path in enumerate(paths) if path in paths[:number]), None)
     if twice is not None:
-        raise ConfigError(f"checkpoint={models[twice][0].checkpoint}: is named twice.")
+        config, choice = models[twice]
+        raise ConfigError(f"predictor={choice}: {place_of(config, choice)} is named twice.")
     automatic = distinct_names(paths)
     if not given:
         return automatic

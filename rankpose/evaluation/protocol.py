@@ -3,15 +3,23 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from rankpose.data.corruption import STRENGTHS, Corruption, image_rng
-from rankpose.data.crop import points_around
+from rankpose.data.crop import face_points, points_around
 from rankpose.data.crop_rules import CropRule, extent_of
 from rankpose.data.packed.reading import check_reach, read_packed
 from rankpose.data.record import Records
-from rankpose.errors import ConfigError
+from rankpose.errors import ConfigError, DatasetError
+from rankpose.evaluation.statistics import score_intervals
 from rankpose.faces import FaceDetector
 from rankpose.faces.found import found_by
+from rankpose.pose import ANGLES, euler_to_rotmat, rotmat_to_euler
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +28,14 @@ HELD_OUT = "held_out"
 HELD_OUT_TITLE = "People of the data set who were not seen in training"
 OWN_MODEL = "RankPose"
 """What the trained network is called there, the same for all runs."""
+
+
+class Cameras(Interface):
+    """What knows which cameras pictures are of."""
+
+    def turns(self, records: Records, middles: np.ndarray) -> np.ndarray:
+        """(N, 2) pixels of the crops' middles to (N, 3, 3): from what crops show to the frame of the labels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,11 @@ class Protocol:
         packed: take the images from this file, which `rankpose.prepare` made of them, instead of from `root`.
         expected: how many images the whole set has after the filter; None where that is not fixed.
         boxes: a detector whose boxes are taken instead of the set's; images in which it misses the head are left out.
+        cameras: the cameras that the pictures are of, where their intrinsics are known, as
+            `rankpose.data.readers.biwi.ColourCameras`.
+        perspective: test every model twice, as it is and with its poses taken from the crop's to the camera's frame.
+        second_labels: a table of other labels of these images (as `rankpose.predictors.TablePredictor` reads them): how
+            far both are apart is said as what no difference of models below means anything.
         changes: `KEY=VALUE` of what is otherwise than in the choice that the protocol was made from.
     """
 
@@ -56,7 +77,23 @@ class Protocol:
     corruption: str | None = None
     seed: int = 0
     boxes: FaceDetector | None = None
+    cameras: Cameras | None = None
+    perspective: bool = False
+    second_labels: str | None = None
     changes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.perspective:
+            return
+        if self.cameras is None:
+            raise ConfigError(
+                f"protocol.perspective=true: {self.name} does not know the cameras of its pictures; the protocols of "
+                "BIWI do."
+            )
+        if self.packed is not None:
+            raise ConfigError(
+                "protocol.perspective=true: where packed images were cut from is not known; set protocol.packed=null."
+            )
 
     @property
     def described(self) -> str:
@@ -97,6 +134,32 @@ class Protocol:
             log.warning("%s", note)
         return records
 
+    def in_camera(
+        self, prediction: Tensor, records: Records, crop: CropRule, rows: Tensor, corruption: Corruption | None = None
+    ) -> Tensor:
+        """Poses as crops show them, taken to the frame of the labels (`rankpose.data.perspective`).
+
+        Args:
+            prediction: (M, 3) degrees; NaN stays NaN.
+            records: the protocol's.
+            crop: what the model sees of an image; of one that finds its crop itself, what it looks at first.
+            rows: (M,) of which records the predictions are.
+            corruption: under which they were made: it may move the crop.
+        """
+        assert self.cameras is not None
+        middles = []
+        for row in rows.tolist():
+            points = face_points(records[row])
+            points = points if corruption is None else corruption.points(points, image_rng(self.seed, row))
+            left, top, right, bottom = crop.rectangle(points)
+            middles.append([(left + right) / 2, (top + bottom) / 2])
+        turns = torch.from_numpy(self.cameras.turns(records.select(rows.numpy()), np.array(middles)))
+        seen = torch.isfinite(prediction).all(dim=1)
+        found = torch.full_like(prediction, torch.nan)
+        rotations = turns[seen] @ euler_to_rotmat(prediction[seen].double())
+        found[seen] = rotmat_to_euler(rotations).to(prediction.dtype)
+        return found
+
     def check_reach(self, records: Records, crop: CropRule) -> None:
         """Holds what a model is to see, under every corruption, against what was packed.
 
@@ -135,4 +198,27 @@ class Protocol:
                 f"protocol {self.name} takes its images from {self.packed}, resized and compressed again: figures "
                 "differ a little from those of the folder."
             )
+        if self.second_labels is not None:
+            found.append(self._disagreement(records, self.second_labels))
         return found
+
+    def _disagreement(self, records: Records, table: str) -> str:
+        """How far the labels are from those of a table, in words."""
+        from rankpose.predictors.table import TablePredictor  # which brings networks: a page is made without
+
+        second = TablePredictor(table, "protocol.second_labels").predict(records)
+        both = torch.isfinite(second).all(dim=1)
+        if both.sum() < 2:
+            raise DatasetError(f"protocol.second_labels={table}: does not label two images of {records.dataset}.")
+        target, identity = torch.from_numpy(records.pose)[both], torch.from_numpy(records.identity)[both]
+        found = score_intervals(second[both], target, identity)
+        named = {"mae": "MAE", **{f"{angle}_mae": angle for angle in ANGLES}, "geodesic": "geodesic"}
+        figures = ", ".join(
+            f"{name} {found[key].value:.2f}°"
+            + ("" if np.isnan(found[key].low) else f" ({found[key].low:.2f} to {found[key].high:.2f})")
+            for key, name in named.items()
+        )
+        return (
+            f"the labels of {int(both.sum()):,} of {len(records):,} images differ from those of {Path(table).name}: "
+            f"{figures}. Below this floor a model's error, or a difference of models, says nothing about the heads."
+        )

@@ -110,6 +110,7 @@ def evaluate(
     rows: Tensor | None = None,
     remarks: Sequence[str] = (),
     may_lack: bool = False,
+    expected: Tensor | None = None,
 ) -> Evaluation:
     """Scores of a model's predictions for the images of a protocol, with their intervals.
 
@@ -121,6 +122,7 @@ def evaluate(
         model, about, corruption, strength: see `Evaluation`.
         rows: (N,) of which records the predictions are; None: of all, in their order.
         remarks: what else a reader must know.
+        expected: (N,) degrees, the error that the model expects of each; None where it does not say.
         may_lack: whether "no face" is an answer, which is counted; else it is an error.
 
     Raises:
@@ -155,8 +157,12 @@ def evaluate(
         )
         lacking = {"unanswered": count, "mae_rest_zero": mae}
         part, prediction = part.select(torch.nonzero(answered)[:, 0].numpy()), prediction[answered]
+        expected = None if expected is None else expected[answered]
+    table = pose_table(prediction, part, crop)
+    if expected is not None:
+        table["expected"] = expected.numpy()
     return evaluation_of(
-        pose_table(prediction, part, crop),
+        table,
         **lacking,
         model=model,
         about=about,

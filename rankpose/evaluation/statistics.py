@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from rankpose.metrics import geodesic_error, identity_totals
+from rankpose.metrics import geodesic_error, identity_totals, slope
 
 RESAMPLES = 2000
 SEED = 0
@@ -84,7 +84,7 @@ def bootstrap_median(
         resamples: how many.
         seed: of the draws.
     """
-    return _interval(float(np.median(values)), _medians(values, identity, resamples, seed), len(np.unique(identity)))
+    return interval_of(float(np.median(values)), _medians(values, identity, resamples, seed), len(np.unique(identity)))
 
 
 def paired_bootstrap(
@@ -109,7 +109,7 @@ def paired_bootstrap(
         )
     _, person, images = np.unique(identity, return_inverse=True, return_counts=True)
     change = _Ratios(np.bincount(person, weights=errors_a - errors_b)[:, None], images[:, None])
-    return _difference(float(change.values()[0]), change.resampled(resamples, seed)[:, 0], len(images))
+    return difference_of(float(change.values()[0]), change.resampled(resamples, seed)[:, 0], len(images))
 
 
 def score_intervals(
@@ -132,6 +132,31 @@ def score_intervals(
         geodesic_error(prediction.double(), target.double()).numpy(), identity.numpy(), resamples, seed
     )
     return dict(sorted(found.items()))
+
+
+def slope_intervals(
+    prediction: Tensor, target: Tensor, identity: Tensor, resamples: int = RESAMPLES, seed: int = SEED
+) -> list[Interval]:
+    """The interval of `rankpose.metrics.slope` for yaw, pitch and roll; arguments as of `score_intervals`."""
+    x, y = target.double().numpy(), prediction.double().numpy()
+    _, person = np.unique(identity.numpy(), return_inverse=True)
+    # sums of which every resample's line is made, by identity
+    terms = np.concatenate([np.ones_like(x[:, :1]), x, y, x * x, y * y, x * y], axis=1)
+    sums = np.zeros((person.max() + 1, terms.shape[1]))
+    np.add.at(sums, person, terms)
+    drawn = np.concatenate([block @ sums for block in draws(len(sums), terms.shape[1], resamples, seed)])
+    found = slope(prediction.double(), target.double()).numpy()
+    return [_interval(value, samples, len(sums)) for value, samples in zip(found, _slopes(drawn).T, strict=True)]
+
+
+def _slopes(sums: np.ndarray) -> np.ndarray:
+    """(B, 16) sums of 1, x, y, xx, yy, xy, the last five for three angles, to (B, 3): as `rankpose.metrics.slope`."""
+    count, (x, y, xx, yy, xy) = sums[:, :1], np.split(sums[:, 1:], 5, axis=1)
+    xx, yy, xy = xx - x * x / count, yy - y * y / count, xy - x * y / count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        larger = (xx + yy + np.sqrt((xx - yy) ** 2 + 4 * xy**2)) / 2
+        found: np.ndarray = (larger - xx) / xy
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def score_differences(
@@ -159,10 +184,10 @@ def score_differences(
     values = first.values() - second.values()
     samples = first.resampled(resamples, seed) - second.resampled(resamples, seed)
     columns = zip(values, samples.T, first.counting(), strict=True)
-    found = {name: _difference(*column) for name, column in zip(names, columns, strict=True)}
+    found = {name: difference_of(*column) for name, column in zip(names, columns, strict=True)}
     errors = [geodesic_error(pose.double(), target.double()).numpy() for pose in (prediction_a, prediction_b)]
     medians = [_medians(error, identity.numpy(), resamples, seed) for error in errors]
-    found["geodesic_median"] = _difference(
+    found["geodesic_median"] = difference_of(
         float(np.median(errors[0]) - np.median(errors[1])), medians[0] - medians[1], len(identity.unique())
     )
     return dict(sorted(found.items()))
@@ -218,10 +243,17 @@ def _medians(values: np.ndarray, identity: np.ndarray, resamples: int, seed: int
 
 def _intervals(ratios: _Ratios, resamples: int, seed: int) -> list[Interval]:
     columns = zip(ratios.values(), ratios.resampled(resamples, seed).T, ratios.counting(), strict=True)
-    return [_interval(*column) for column in columns]
+    return [interval_of(*column) for column in columns]
 
 
-def _interval(value: float, samples: np.ndarray, counting: int) -> Interval:
+def interval_of(value: float, samples: np.ndarray, counting: int) -> Interval:
+    """The percentile interval of resamples, those that are NaN left out.
+
+    Args:
+        value: of the set as it is.
+        samples: (B,) of its resamples.
+        counting: how many identities count.
+    """
     samples = samples[~np.isnan(samples)]
     if counting < 2 or not len(samples):
         return Interval(float(value), np.nan, np.nan)
@@ -229,8 +261,9 @@ def _interval(value: float, samples: np.ndarray, counting: int) -> Interval:
     return Interval(float(value), float(low), float(high))
 
 
-def _difference(value: float, samples: np.ndarray, counting: int) -> Difference:
-    interval = _interval(value, samples, counting)
+def difference_of(value: float, samples: np.ndarray, counting: int) -> Difference:
+    """The difference of two scores from those of its resamples; see `interval_of`."""
+    interval = interval_of(value, samples, counting)
     if np.isnan(interval.low):
         return Difference(interval.value, np.nan, np.nan, np.nan, np.nan)
     samples = samples[~np.isnan(samples)]

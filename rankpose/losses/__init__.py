@@ -13,9 +13,10 @@ from rankpose.losses.ranking import (
     squared_error,
     weighted_mean,
 )
-from rankpose.losses.rivals import BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes
+from rankpose.losses.rivals import MAE, BinsAndMSE, FisherNLL, Geodesic, OrdinalQuaternion, OrthogonalAxes
 
 __all__ = [
+    "MAE",
     "MSE",
     "UNITS",
     "BalancedRankMSE",

@@ -141,6 +141,24 @@ def gradient_ratio(rank_norm: Tensor, mse_norm: Tensor) -> Tensor:
     return rank_norm / mse_norm.clamp(min=torch.finfo(torch.float32).tiny)
 
 
+def following_factor(pulls: Tensor, norms: Tensor, share: float) -> Tensor:
+    """The factor of a ranking term that keeps its pull at a share of another term's, both averaged over many steps.
+
+    Args:
+        pulls: (2,) averages of the norms, zeros at first; the step's are added to them in place.
+        norms: (2,) of the gradients of the other term and of the ranking term (`gradient_norm`).
+        share: of the former.
+    """
+    # both averages start at zero alike: their ratio needs no correction for it
+    pulls.mul_(_DECAY).add_((1 - _DECAY) * norms)
+    factor = share * pulls[0] / pulls[1].clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.where(pulls[1] > 0, factor, torch.zeros_like(factor))
+
+
+_DECAY = 0.99
+"""Of the averages, a step."""
+
+
 class PoseLoss(nn.Module):
     """The interface: what the network said and what is true of a batch, to the terms by name.
 
@@ -259,8 +277,6 @@ class BalancedRankMSE(RankMSE):
         margin, squared, unit, slope, robust, beta: as for `RankMSE`.
     """
 
-    decay = 0.99
-    """Of the averages, a step."""
     pulls: Tensor
 
     @checked("loss.")
@@ -286,10 +302,7 @@ class BalancedRankMSE(RankMSE):
         if not prediction.requires_grad:
             return {"loss": mse, "mse": mse, "rank": rank}
         norms = torch.stack([gradient_norm(mse, prediction), gradient_norm(rank, prediction)])
-        # both averages start at zero alike: their ratio needs no correction for it
-        self.pulls.mul_(self.decay).add_((1 - self.decay) * norms)
-        factor = self.share * self.pulls[0] / self.pulls[1].clamp(min=torch.finfo(torch.float32).tiny)
-        factor = torch.where(self.pulls[1] > 0, factor, torch.zeros_like(factor))
+        factor = following_factor(self.pulls, norms, self.share)
         return {
             "loss": mse + factor * rank,
             "mse": mse,

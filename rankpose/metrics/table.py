@@ -149,21 +149,32 @@ class PoseScores(Metric):
     prediction: list[Tensor]
     target: list[Tensor]
     identity: list[Tensor]
+    expected: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        for state in ("index", "prediction", "target", "identity"):
+        for state in ("index", "prediction", "target", "identity", "expected"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, prediction: Tensor, target: Tensor, identity: Tensor) -> None:
-        """Adds a batch: (N,) indices of the samples in their set, (N, 3) and (N, 3) degrees, (N,) identities."""
+    def update(
+        self, index: Tensor, prediction: Tensor, target: Tensor, identity: Tensor, expected: Tensor | None = None
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            index: (N,) of the samples in their set.
+            prediction, target: (N, 3) degrees.
+            identity: (N,).
+            expected: (N,) degrees, the error that the network expects; None where it does not say.
+        """
+        self.expected.append(torch.full_like(prediction[:, 0].float(), torch.nan) if expected is None else expected)
         self.index.append(index)
         self.prediction.append(prediction.float())
         self.target.append(target.float())
         self.identity.append(identity)
 
     def table(self) -> dict[str, Tensor]:
-        """Index, prediction, target and identity of every sample once, by index. Call it where states are synced."""
+        """All that was added, of every sample once, by index. Call it where states are synced."""
         index = dim_zero_cat(self.index)
         order = torch.argsort(index, stable=True)
         first = torch.ones_like(order, dtype=torch.bool)
@@ -174,6 +185,7 @@ class PoseScores(Metric):
             "prediction": dim_zero_cat(self.prediction)[rows],
             "target": dim_zero_cat(self.target)[rows],
             "identity": dim_zero_cat(self.identity)[rows],
+            "expected": dim_zero_cat(self.expected)[rows],
         }
 
     def compute(self) -> dict[str, Tensor]:

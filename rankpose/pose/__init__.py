@@ -11,7 +11,7 @@ from rankpose.pose.conventions import (
     wrap_angle,
 )
 from rankpose.pose.representations import Euler, PoseOutput, Representation, VectorAngle, VectorProjection
-from rankpose.pose.rivals import AxisVectors, Bins, MatrixFisher, OrdinalQuaternions, SixNumbers
+from rankpose.pose.rivals import AxisVectors, Bins, MatrixFisher, OrdinalQuaternions, SixNumbers, StagedRegression
 
 __all__ = [
     "ANGLES",
@@ -23,6 +23,7 @@ __all__ = [
     "PoseOutput",
     "Representation",
     "SixNumbers",
+    "StagedRegression",
     "VectorAngle",
     "VectorProjection",
     "euler_to_rotmat",

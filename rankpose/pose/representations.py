@@ -40,6 +40,13 @@ class Representation(nn.Module):
         """A raw output that says a pose: what `to_pose` makes (N, 3) degrees of. For tests, and for those who ask."""
         raise NotImplementedError
 
+    def expected_error(self, raw: Tensor) -> Tensor | None:
+        """How far the pose of a raw output is thought to be from the truth, (N,) degrees; None where it does not say.
+
+        It is the angle whose cosine is the mean cosine of what may be: near to the root of the mean square.
+        """
+        return None
+
     def output(self, raw: Tensor) -> PoseOutput:
         """All that a raw output says."""
         return PoseOutput(self.to_pose(raw), raw)

@@ -5,6 +5,8 @@ backbone, which may be any. Where a network says a rotation, the angles come fro
 loss on angles can be learnt at every pose.
 """
 
+import math
+
 import roma
 import torch
 from torch import Tensor, nn
@@ -101,6 +103,69 @@ class Bins(_Linear):
         nn.init.zeros_(self.linear.bias)  # all bins alike; those of a pose would hardly be left again
 
 
+class StagedRegression(Representation):
+    """FSA-Net's soft stagewise regression, SSR (Yang et al., CVPR 2019, after SSR-Net, IJCAI 2018).
+
+    An angle is the sum of K = 3 stages, each of which is finer than the one before, of s = 3 bins each::
+
+        angle = V sum_k [ sum_i p_i^(k) (i - 1 + eta^(k)) ] / prod_{j <= k} s (1 + Delta^(j)),   i = 0, 1, 2,  V = 99
+
+    p is a stage's distribution over its bins, eta shifts them, Delta scales the stage and all finer ones; all three are
+    answers of the network, an angle each.
+
+    Raw: (N, 3 angles, K, s + 2): before softmax (p) and tanh (eta, Delta). As in the paper a stage reads its own part
+    of the features: half of it for p, a quarter each for eta and Delta. The public code takes p by ReLU, which is no
+    distribution; here it is one, as in the paper. Delta is held to +-0.5, so that no stage is divided by nothing.
+    Range: beyond -99 to 99 degrees.
+    """
+
+    stages, bins, reach = 3, 3, 99.0
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__()
+        if in_features < 4 * self.stages:
+            raise ValueError(f"staged regression needs at least 12 features, the backbone gives {in_features}")
+        base, more = divmod(in_features, self.stages)
+        self.parts = [base + (stage < more) for stage in range(self.stages)]
+        self.splits = [[part - 2 * (part // 4), part // 4, part // 4] for part in self.parts]
+        self.linear = nn.ModuleList(
+            nn.ModuleList(nn.Linear(count, 3 * out) for count, out in zip(split, (self.bins, 1, 1), strict=True))
+            for split in self.splits
+        )
+
+    def raw(self, features: Tensor) -> Tensor:
+        stages = []
+        for part, split, layers in zip(features.split(self.parts, dim=-1), self.splits, self.linear, strict=True):
+            assert isinstance(layers, nn.ModuleList)
+            said = [
+                layer(numbers).unflatten(-1, (3, -1))
+                for layer, numbers in zip(layers, part.split(split, dim=-1), strict=True)
+            ]
+            stages.append(torch.cat(said, dim=-1))
+        return torch.stack(stages, dim=-2)
+
+    def to_pose(self, raw: Tensor) -> Tensor:
+        share = raw[..., : self.bins].softmax(dim=-1)
+        shift, scale = torch.tanh(raw[..., self.bins]), 1 + torch.tanh(raw[..., self.bins + 1]) / 2
+        # products of shares and bins, written out: autocast would do a matrix product in half precision
+        place = (share * (torch.arange(self.bins).to(raw) - self.bins // 2)).sum(dim=-1) + shift
+        # each stage is divided by its own bins and by those of all before it
+        angle = torch.zeros_like(place[..., 0])
+        for stage in reversed(range(self.stages)):
+            angle = (angle + place[..., stage]) / (self.bins * scale[..., stage])
+        return self.reach * angle
+
+    def from_pose(self, pose_deg: Tensor) -> Tensor:
+        # all in the first stage, half by its distribution and half by its shift; the others answer zero
+        raw = torch.zeros(*pose_deg.shape, self.stages, self.bins + 2, dtype=pose_deg.dtype)
+        scale = 0.55
+        half = pose_deg / self.reach * self.bins * scale / 2
+        half = half.clamp(-0.99, 0.99)
+        raw[..., 0, 0], raw[..., 0, 1], raw[..., 0, 2] = ((1 - half) / 2).log(), -30.0, ((1 + half) / 2).log()
+        raw[..., 0, 3], raw[..., 0, 4] = half.atanh(), math.atanh(2 * (scale - 1))
+        return raw
+
+
 class SixNumbers(_Rotation):
     """6DRepNet's: a rotation's first two columns, made orthonormal by Gram-Schmidt (Hempel et al., ICIP 2022).
 
@@ -180,6 +245,9 @@ class MatrixFisher(_Rotation):
     def from_pose(self, pose_deg: Tensor) -> Tensor:
         return euler_to_rotmat(pose_deg).flatten(-2)
 
+    def expected_error(self, raw: Tensor) -> Tensor | None:
+        return expected_error(raw)
+
 
 def log_normaliser(matrix: Tensor, nodes: int = 256) -> Tensor:
     """The logarithm of `c(A)`, the integral of `exp(tr(A^T R))` over all rotations. (N, 3, 3) to (N,).
@@ -218,8 +286,8 @@ def expected_error(raw: Tensor, nodes: int = 256) -> Tensor:
 
     `E tr(M^T R) = sum_i d log c / d s_i` for the mode M, and a rotation by t has the trace `1 + 2 cos t`.
     """
-    with torch.enable_grad():
-        matrix = raw.detach().double().unflatten(-1, (3, 3)).requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        matrix = raw.detach().clone().double().unflatten(-1, (3, 3)).requires_grad_()
         (mean,) = torch.autograd.grad(log_normaliser(matrix, nodes).sum(), matrix)
     mode = roma.special_procrustes(matrix.detach())
     cosine = ((mode * mean).sum(dim=(-2, -1)) - 1) / 2
@@ -247,6 +315,7 @@ __all__ = [
     "MatrixFisher",
     "OrdinalQuaternions",
     "SixNumbers",
+    "StagedRegression",
     "angles_of",
     "expected_error",
     "log_normaliser",

@@ -1,4 +1,4 @@
-"""Whose poses are tested: our checkpoints, anybody's ONNX files, and tables of predictions made elsewhere.
+"""Whose poses are tested: our checkpoints, anybody's ONNX files and classes, and tables of predictions made elsewhere.
 
 A `Predictor` sees crops. It is an `nn.Module`, so that Lightning's Trainer, batches, processes and metrics serve it
 as they serve our own networks. An `Onlooker` is given whole pictures, and cuts out of them what it wants to see. A
@@ -17,6 +17,7 @@ from rankpose.predictors.face_mesh import FaceMeshPredictor
 from rankpose.predictors.onlookers import Answer, Onlooker
 from rankpose.predictors.onnx import OnnxPredictor, onnx_predictor
 from rankpose.predictors.opentrack import OpentrackPredictor
+from rankpose.predictors.python import PythonPredictor, python_predictor
 from rankpose.predictors.table import TablePredictor
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "OnnxPredictor",
     "OpentrackPredictor",
     "Predictor",
+    "PythonPredictor",
     "TablePredictor",
     "onnx_predictor",
+    "python_predictor",
 ]
 
 

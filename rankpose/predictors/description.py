@@ -3,7 +3,7 @@
     files: [model.onnx]        # beside the description; the outputs of several files are averaged
     input: image               # name of the model's input
     size: 224                  # side of the input, pixels
-    colour: rgb                # rgb or bgr: the order of the input's channels
+    colour: rgb                # rgb, bgr: the order of the input's channels; or grey: one channel
     layout: nchw               # nchw or nhwc
     pixels: {divide_by: 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
                                # (pixel / divide_by - mean) / std, in the order of the channels; pixels are 0 to 255
@@ -14,8 +14,11 @@
       yaw: {name: pose, index: 0, sign: 1}
       pitch: {name: pose, index: 1, sign: 1}
       roll: {name: pose, index: 2, sign: 1}
+    presence: {name: sure, index: 0, logit: true, min: 0.5}
+                               # an output that says how sure it is of a face: below min there is no pose
 
-All keys but `index` and the arguments of a crop rule must be there: a wrong guess would give figures, and wrong ones.
+All keys but `index`, `presence` and the arguments of a crop rule must be there: a wrong guess would give figures, and
+wrong ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +31,7 @@ import numpy as np
 from rankpose.checks import Count, Positive, checked, fault
 from rankpose.data.crop_rules import CROP_RULES, CropRule
 from rankpose.errors import ConfigError
-from rankpose.predictors.outputs import OUTPUT_KINDS, OutputKind
+from rankpose.predictors.outputs import OUTPUT_KINDS, OutputKind, Presence
 
 T = TypeVar("T")
 
@@ -69,11 +72,29 @@ class OnnxDescription:
     files: Sequence[Path]
     input: str
     size: Count
-    colour: Literal["rgb", "bgr"]
+    colour: Literal["rgb", "bgr", "grey"]
     layout: Literal["nchw", "nhwc"]
     pixels: Pixels
     crop: CropRule
     output: OutputKind
+    presence: Presence | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("mean", "std"):
+            value = getattr(self.pixels, key)
+            if self.colour == "grey" and isinstance(value, Sequence) and len(value) == 3:
+                raise ConfigError(f"pixels.{key}={value}: must be one number where colour is grey.")
+
+    @property
+    def channels(self) -> int:
+        """Of the model's input."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The model's outputs that are read."""
+        more = () if self.presence is None else (self.presence.name,)
+        return tuple(dict.fromkeys((*self.output.names, *more)))
 
 
 def parse_description(content: Any, folder: Path = Path()) -> OnnxDescription:
@@ -93,8 +114,17 @@ def parse_description(content: Any, folder: Path = Path()) -> OnnxDescription:
         if "crop" in content:
             content["crop"] = _choose(CROP_RULES, content["crop"], "rule", "crop")
         if "output" in content:
-            content["output"] = _choose(OUTPUT_KINDS, content["output"], "kind", "output")
+            content["output"] = _choose(OUTPUT_KINDS, _with_place(content["output"], folder), "kind", "output")
+        if content.get("presence") is not None:
+            content["presence"] = _fill(Presence, content["presence"], "presence")
     return _fill(OnnxDescription, content, "")
+
+
+def _with_place(output: Any, folder: Path) -> Any:
+    """An output whose mean face lies beside the description."""
+    if isinstance(output, Mapping) and isinstance(output.get("mean_face"), str):
+        return {**output, "mean_face": folder / output["mean_face"]}
+    return output
 
 
 def _files(value: Any, folder: Path) -> tuple[Path, ...]:

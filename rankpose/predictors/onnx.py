@@ -20,6 +20,8 @@ from rankpose.pose import PoseOutput
 from rankpose.predictors.description import OnnxDescription, parse_description
 from rankpose.predictors.per_process import PerProcess
 
+_LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue in grey (ITU-R BT.601), as image libraries have it."""
 NUMBERS = {
     "tensor(uint8)": torch.uint8,
     "tensor(float16)": torch.float16,
@@ -90,20 +92,27 @@ class OnnxPredictor(nn.Module):
             image: (N, 3, size, size), red first, uint8 or float in [0, 255].
 
         Returns:
-            poses (N, 3) in degrees, float32, and all numbers of the model's outputs (N, K).
+            poses (N, 3) in degrees, float32, NaN where the model's presence says that there is no face, and all numbers
+            of the model's outputs (N, K).
         """
         batch = self._input(image)
         answers = [model(batch) for model in self._models()]
         outputs = {
             name: torch.from_numpy(np.mean([answer[name] for answer in answers], axis=0)).to(image.device)
-            for name in self.description.output.names
+            for name in self.description.names
         }
         raw = torch.cat(list(outputs.values()), dim=1)
-        return PoseOutput(self.description.output.to_pose(outputs), raw)
+        pose = self.description.output.to_pose(outputs)
+        if self.description.presence is not None:
+            pose = torch.where(self.description.presence.seen(outputs)[:, None], pose, torch.nan)
+        return PoseOutput(pose, raw)
 
     def _input(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) pixels, red first, to what the model takes, in float32."""
         pixels = image.float()
+        if self.description.colour == "grey":
+            # whole numbers, as a grey picture has
+            pixels = (pixels * pixels.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True).round()
         if self.description.colour == "bgr":
             pixels = pixels.flip(1)
         pixels = (pixels / self.description.pixels.divide_by - self.mean) / self.std
@@ -116,10 +125,14 @@ class OnnxPredictor(nn.Module):
         first: dict[str, torch.Size] = {}
         for model in models:
             outputs = {name: torch.from_numpy(numbers) for name, numbers in model(black).items()}
+            said = "output."
             try:
                 self.description.output.to_pose(outputs)
+                said = "presence."
+                if self.description.presence is not None:
+                    self.description.presence.seen(outputs)
             except ConfigError as error:
-                raise ConfigError(f"output.{error} The model is {model.file}.") from None
+                raise ConfigError(f"{said}{error} The model is {model.file}.") from None
             for name, numbers in outputs.items():
                 if first.setdefault(name, numbers.shape) != numbers.shape:
                     raise ConfigError(
@@ -133,7 +146,7 @@ class _Model:
     """One open file. Called with a batch, it gives the outputs that the description reads, (N, K) numbers each."""
 
     def __init__(self, file: Path, description: OnnxDescription) -> None:
-        self.file, self.names = file, list(description.output.names)
+        self.file, self.names = file, list(description.names)
         self.session = open_session(file, "files")
         self._check_names(description)
         (node,) = self.session.get_inputs()
@@ -190,7 +203,8 @@ class _Model:
 
     def _check_input(self, shape: list[int | str | None], numbers: str, description: OnnxDescription) -> None:
         size = description.size
-        wanted = (3, size, size) if description.layout == "nchw" else (size, size, 3)
+        channels = description.channels
+        wanted = (channels, size, size) if description.layout == "nchw" else (size, size, channels)
         fits = len(shape) == 4 and all(
             have == want or not isinstance(have, int) for have, want in zip(shape[1:], wanted, strict=True)
         )

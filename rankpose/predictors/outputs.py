@@ -7,8 +7,11 @@ they are counted in the order in which they lie in memory. To add a kind, write 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol
 
+import numpy as np
+import roma
 import torch
 from annotated_types import Ge
 from torch import Tensor
@@ -23,6 +26,28 @@ from rankpose.pose.decoding import (
     quaternion_to_rotmat,
     six_numbers_to_rotmat,
 )
+
+
+@checked()
+@dataclass(frozen=True)
+class Presence:
+    """How sure a model is that it sees a face: the number at `index` of output `name`.
+
+    Where it is below `min`, the image has no pose. `logit` is true where the number is one before its sigmoid.
+    """
+
+    name: str
+    min: float
+    index: Annotated[int, Ge(0)] = 0
+    logit: bool = False
+
+    def seen(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """(N,) whether there is a face."""
+        numbers = outputs[self.name].float().flatten(1)
+        if self.index >= numbers.shape[1]:
+            raise ConfigError(f"index={self.index}: output {self.name} has {numbers.shape[1]} numbers an image.")
+        sure = numbers[:, self.index]
+        return (torch.sigmoid(sure) if self.logit else sure) >= self.min
 
 
 class OutputKind(Protocol):
@@ -95,16 +120,20 @@ class AngleOutput:
 @checked()
 @dataclass(frozen=True)
 class Logits:
-    """Where the scores of one angle's bins are: output `name`, its expectation times `sign`."""
+    """Where the scores of one angle's bins are: output `name`, its expectation times `sign`.
+
+    `first` is where these bins begin, where that is elsewhere than those of the other angles.
+    """
 
     name: str
     sign: Sign
+    first: float | None = None
 
 
 @checked()
 @dataclass(frozen=True)
 class BinOutput:
-    """HopeNet's bins, see `bins_to_angle`; -99 and 3 in its 66 bins."""
+    """HopeNet's bins, see `bins_to_angle`; -99 and 3 in its 66 bins. An angle may begin elsewhere (`yaw.first`)."""
 
     first: float
     width: float
@@ -130,7 +159,8 @@ class BinOutput:
             raise ConfigError(
                 f"{key}.name={logits.name}: has {scores.shape[1]} number an image, bins need two or more."
             )
-        return logits.sign * bins_to_angle(scores, self.first, self.width)
+        first = self.first if logits.first is None else logits.first
+        return logits.sign * bins_to_angle(scores, first, self.width)
 
 
 @dataclass(frozen=True)
@@ -212,11 +242,67 @@ class QuaternionOutput(_RotationOutput):
         return quaternion_to_rotmat(numbers.roll(-1, dims=1) if self.order == "wxyz" else numbers)
 
 
+@checked()
+@dataclass(frozen=True)
+class LandmarkOutput:
+    """Landmarks in three dimensions, onto which a mean face is laid (Procrustes, any size): its rotation is the pose.
+
+    Args:
+        name: the model's output, x, y, z of one landmark after the other, all in one unit.
+        mean_face: the same landmarks of a face at zero pose, in any unit, in the project's frame (x right, y up, z
+            towards the camera): rows of three numbers, or a text file of them.
+        frame: where the model's x, y and z axis point, as for `frame_axes`.
+    """
+
+    name: str
+    mean_face: str | Path | Sequence[Sequence[float]]
+    frame: Sequence[str]
+
+    def __post_init__(self) -> None:
+        try:
+            frame_axes(self.frame)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        face = self._face()
+        if face.ndim != 2 or face.shape[1] != 3 or len(face) < 3 or not np.isfinite(face).all():
+            raise ConfigError(f"mean_face: must be three landmarks or more of three numbers each, not {face.shape}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        numbers = outputs[self.name].double().flatten(1)
+        face = torch.from_numpy(self._face()).to(numbers)
+        if numbers.shape[1] != face.numel():
+            raise ConfigError(
+                f"name={self.name}: has {numbers.shape[1]} numbers an image, {len(face)} landmarks of mean_face are "
+                f"{face.numel()}."
+            )
+        there = numbers.unflatten(1, (-1, 3)) @ frame_axes(self.frame).to(numbers).T
+        # the nearest rotation to the covariance; the scale makes no difference to it
+        centred, own = there - there.mean(dim=1, keepdim=True), face - face.mean(dim=0)
+        return rotmat_to_euler(roma.special_procrustes(centred.mT @ own)).float()
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return dict.fromkeys(("unit", *ANGLES), "frame")
+
+    def _face(self) -> np.ndarray:
+        if not isinstance(self.mean_face, str | Path):
+            return np.asarray(self.mean_face, np.float64)
+        try:
+            return np.loadtxt(self.mean_face, dtype=np.float64, ndmin=2)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"mean_face={self.mean_face}: cannot be read as rows of numbers ({error}).") from None
+
+
 OUTPUT_KINDS: dict[str, type] = {
     "angles": AngleOutput,
     "bins": BinOutput,
     "matrix": MatrixOutput,
     "six_numbers": SixNumberOutput,
     "quaternion": QuaternionOutput,
+    "landmarks": LandmarkOutput,
 }
 """The kinds by the names that a model's description uses."""

@@ -31,16 +31,17 @@ class TablePredictor:
 
     Args:
         table: the CSV file.
+        key: that names it.
 
     Raises:
         DatasetError: no such file, no CSV, a column that is missing, or an angle that is no number: names file and
             line.
     """
 
-    def __init__(self, table: str | Path) -> None:
+    def __init__(self, table: str | Path, key: str = "predictor.table") -> None:
         self.file = Path(table)
         if not self.file.is_file():
-            raise DatasetError(f"predictor.table={self.file}: no such file.")
+            raise DatasetError(f"{key}={self.file}: no such file.")
         self.images: list[str] = []
         self.lines: list[int] = []
         """Where each row ends in the file."""

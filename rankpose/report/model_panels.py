@@ -104,6 +104,36 @@ def error_by_angle(evaluations: Sequence[Evaluation], numbers: Mapping[str, int]
     return panels
 
 
+def calibration(evaluations: Sequence[Evaluation], numbers: Mapping[str, int]) -> Panel | None:
+    """Errors that models expected against those that they made, in ten groups of equally many images, surest first.
+
+    Both are the angle whose cosine is the mean cosine of the geodesic errors, which is what a distribution over
+    rotations predicts (`rankpose.pose.rivals.expected_error`). None where no model says what it expects.
+    """
+    sure = [one for one in evaluations if "expected" in one.predictions]
+    if not sure:
+        return None
+    figure, axes = new_panel(SQUARE)
+    largest = 0.0
+    for one in sure:
+        table = one.predictions[["expected", "geodesic"]].dropna().sort_values("expected")
+        groups = [group for group in np.array_split(np.radians(table.to_numpy(float)), GROUPS) if len(group)]
+        points = np.degrees([np.arccos(np.cos(group).mean(axis=0)) for group in groups])
+        axes.plot(points[:, 0], points[:, 1], label=one.model, **model_style(numbers[one.model]))
+        largest = max(largest, float(points.max()))
+    axes.plot([0, 1.05 * largest], [0, 1.05 * largest], color=COLOURS["muted"], linewidth=0.8, zorder=0)
+    axes.set_xlim(0, 1.05 * largest)
+    axes.set_ylim(0, 1.05 * largest)
+    axes.set_xlabel("expected error, degrees")
+    axes.set_ylabel("geodesic error, degrees")
+    axes.legend(loc="upper left")
+    return _panel("Expected and actual error", figure, sure)
+
+
+GROUPS = 10
+"""Of images, by how sure a model is."""
+
+
 def pair_order_by_gap(evaluations: Sequence[Evaluation], numbers: Mapping[str, int]) -> Panel | None:
     """The share of same-person pairs in the right order by how far apart their labels are, with 95 % intervals.
 

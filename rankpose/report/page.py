@@ -143,6 +143,7 @@ class Section:
     """For many models instead: the mean absolute error of each less that of each other."""
     cumulative: list[Panel]
     pair_order: Panel | None
+    calibration: Panel | None
     by_angle: list[Panel]
     scatter: list[tuple[str, list[Panel]]]
     alignment: TextTable
@@ -227,6 +228,7 @@ def _section(
         matrix=_matrix([one.model for one in group], pairs) if pairs and len(group) > SIDE_BY_SIDE else None,
         cumulative=model_panels.cumulative_curves(group, numbers),
         pair_order=model_panels.pair_order_by_gap(group, numbers),
+        calibration=model_panels.calibration(group, numbers),
         by_angle=model_panels.error_by_angle(group, numbers),
         scatter=model_panels.scatter(group, numbers),
         alignment=table_of(alignment_table(group), "The rotation between predictions and labels", "degrees"),
@@ -305,7 +307,7 @@ def _cards(one: Evaluation) -> list[Card]:
 def _spread(one: Evaluation) -> list[TextTable]:
     about = f"{one.model}, {one.protocol}"
     return [
-        table_of(tables.error_summary(one.predictions), "All images", about),
+        table_of(tables.error_summary(one.predictions), "All images", about, right=("slope",)),
         table_of(tables.error_by_yaw(one.predictions), "By how far the head is turned", about),
     ]
 

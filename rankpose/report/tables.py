@@ -12,15 +12,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from rankpose.metrics import slope
+from rankpose.evaluation.scores import poses_of
+from rankpose.evaluation.statistics import Interval, slope_intervals
 from rankpose.pose import ANGLES
-from rankpose.report.text_table import NO_VALUE
+from rankpose.report.text_table import NO_VALUE, format_number, interval_text
 
 PREDICTION_COLUMNS = (
     "name",
@@ -69,35 +71,46 @@ def error_summary(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Columns: `mean`, `median`, `90 %` (nine images of ten are better) and `largest` of the absolute error; `bias`, the
     mean of predicted minus true, which a constant turn between two datasets' zero poses shows up in; `slope`, how much
-    of the truth near-frontal predictions follow (|yaw| below 30 degrees, `rankpose.metrics.slope`); `answering 0`, the
-    mean error of the answer "straight ahead", below which a method must be to be worth anything.
+    of the truth near-frontal predictions follow (|yaw| below 30 degrees, `rankpose.metrics.slope`), a text with its
+    95 % interval; `answering 0`, the mean error of the answer "straight ahead", below which a method must be to be
+    worth anything.
     """
     slopes = near_frontal_slopes(predictions)
     signed = signed_errors_deg(predictions)
     absolute = signed.abs()
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for angle in ANGLES:
         rows[angle] = _spread(absolute[angle]) | {
             "bias": float(signed[angle].mean()),
-            "slope": slopes[angle],
+            "slope": " ".join([format_number(slopes[angle].value), *map("({})".format, _ends(slopes[angle]))]),
             "answering 0": float(predictions[angle].abs().mean()),
         }
     rows["mean"] = _spread(absolute.mean(axis=1, skipna=False)) | {
         "bias": math.nan,
-        "slope": math.nan,
+        "slope": NO_VALUE,
         "answering 0": float(np.mean([rows[angle]["answering 0"] for angle in ANGLES])),
     }
-    rows["geodesic"] = _spread(predictions["geodesic"]) | dict.fromkeys(("bias", "slope", "answering 0"), math.nan)
+    rows["geodesic"] = _spread(predictions["geodesic"]) | {
+        "bias": math.nan,
+        "slope": NO_VALUE,
+        "answering 0": math.nan,
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("degrees").reset_index()
 
 
-def near_frontal_slopes(predictions: pd.DataFrame) -> dict[str, float]:
+def _ends(found: Interval) -> tuple[str, ...]:
+    return interval_text(found.low, found.high)
+
+
+def near_frontal_slopes(predictions: pd.DataFrame) -> dict[str, Interval]:
     """By angle, `rankpose.metrics.slope` of the images with |yaw| below 30 degrees; NaN where there are not two."""
     frontal = predictions[predictions["yaw"].abs() < YAW_EDGES_DEG[1]]
-    true, predicted = (frontal[[f"{angle}{end}" for angle in ANGLES]].to_numpy(float) for end in ("", "_pred"))
-    usable = np.isfinite(true).all(axis=1) & np.isfinite(predicted).all(axis=1)
-    found = slope(torch.from_numpy(predicted[usable]), torch.from_numpy(true[usable]))
-    return {angle: float(found[k]) if usable.sum() > 1 else math.nan for k, angle in enumerate(ANGLES)}
+    prediction, target, identity = poses_of(frontal)
+    usable = torch.isfinite(prediction).all(dim=1) & torch.isfinite(target).all(dim=1)
+    if usable.sum() < 2:
+        return dict.fromkeys(ANGLES, Interval(math.nan, math.nan, math.nan))
+    found = slope_intervals(prediction[usable], target[usable], identity[usable])
+    return dict(zip(ANGLES, found, strict=True))
 
 
 def error_by_yaw(predictions: pd.DataFrame, edges_deg: Sequence[float] = YAW_EDGES_DEG) -> pd.DataFrame:

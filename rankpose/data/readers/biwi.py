@@ -47,6 +47,7 @@ import torch
 from torch import Tensor
 
 from rankpose.data.images import check_image, read_file
+from rankpose.data.perspective import turn_towards
 from rankpose.data.readers.boxes import BoxSource, Frame
 from rankpose.data.readers.index import entries
 from rankpose.data.record import Annotation, BadFile, Layout, Records, Reject, Splits, not_found, read_records
@@ -95,6 +96,12 @@ class Camera:
         seen = self.to_camera(points).reshape(-1, 1, 3)
         pixels, _ = cv2.projectPoints(seen, np.zeros(3), np.zeros(3), self.intrinsics, self.distortion)
         return pixels.reshape(*points.shape[:-1], 2)
+
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., 2) pixels to (..., 3) directions in this camera's frame, with z = 1: lens distortion is taken out."""
+        points = np.ascontiguousarray(pixels, np.float64).reshape(-1, 1, 2)
+        seen = cv2.undistortPoints(points, self.intrinsics, self.distortion)
+        return np.concatenate([seen.reshape(pixels.shape), np.ones((*pixels.shape[:-1], 1))], axis=-1)
 
     def seen_from(self, other: "Camera") -> "Camera":
         """This camera for points that are given in the frame of `other`, which is calibrated in the same frame."""
@@ -209,6 +216,45 @@ class HeadCentreBoxes(BoxSource):
 
 
 HEAD_CENTRE = HeadCentreBoxes()
+
+
+@dataclass(frozen=True)
+class ColourCameras:
+    """The cameras that BIWI's pictures are of, for `protocol.perspective` (`rankpose.data.perspective`).
+
+    Args:
+        labels: in whose frame a pose is meant, as for `read_biwi`.
+    """
+
+    labels: str = "depth"
+
+    def turns(self, records: Records, middles: np.ndarray) -> np.ndarray:
+        """The rotations from what crops show to the frame of the labels: multiply them from the left.
+
+        Args:
+            records: as `read_biwi` gives them.
+            middles: (N, 2) pixels of the crops' middles.
+
+        Returns:
+            (N, 3, 3) float64.
+
+        Raises:
+            DatasetError: a calibration is missing or malformed, or the images are packed.
+        """
+        if self.labels not in LABELS:
+            raise ConfigError(f"labels={self.labels}: BIWI's labels are depth or colour.")
+        camera_of = cache(read_colour_camera)
+        found = []
+        for row, middle in enumerate(middles):
+            try:
+                camera = camera_of(Path(records.images[row]).parent)
+            except BadFile as bad:
+                raise DatasetError(f"protocol.perspective: {bad.file}: {bad.reason}.") from None
+            turn = turn_towards(camera.rays(middle) @ FLIP_Y_AND_Z)
+            if self.labels == "depth":
+                turn = FLIP_Y_AND_Z @ camera.rotation.T @ FLIP_Y_AND_Z @ turn
+            found.append(turn)
+        return np.array(found)
 
 
 def read_biwi(

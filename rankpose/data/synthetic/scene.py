@@ -168,15 +168,17 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def render(mesh: Mesh, pose: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def render(mesh: Mesh, pose: np.ndarray, scene: Scene, camera: "Camera | None" = None) -> tuple[np.ndarray, np.ndarray]:
     """One picture of a head at `pose` (yaw, pitch, roll in degrees).
 
     Returns the picture, (192, 192, 3) uint8 **RGB** before JPEG, and the 68 landmarks in it, (68, 2) float32, column
     and row with pixel centres at whole numbers; landmarks on the far side are where they would be, as in 300W-LP.
+
+    `camera` is one that has been aimed before, at another picture of the same pair; None aims it at this head.
     """
     rng = np.random.default_rng(scene.seed)
     rotation = poses.label_to_rotation(pose)
-    camera, landmarks = aim(mesh.landmarks, rotation, scene)
+    camera, landmarks = _aimed(mesh, rotation, scene, camera)
     vertices, normals = _pose_mesh(mesh, rotation, scene)
     vertices -= camera.target
     colour, cover, depth, normal = _rasterise(mesh, vertices, normals, camera)
@@ -189,6 +191,26 @@ def render(mesh: Mesh, pose: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.n
     if scene.occluder != "none":
         background.draw_occluder(rng, scene.occluder, image, landmarks, np.array(scene.key_direction))
     return _develop(rng, image, scene), landmarks
+
+
+def atlas_places(mesh: Mesh, pose: np.ndarray, scene: Scene, camera: "Camera | None" = None) -> np.ndarray:
+    """Which place of the mesh's atlas each pixel of `render` shows: (192, 192, 2) float32 column and row, else -1."""
+    rotation = poses.label_to_rotation(pose)
+    camera, _ = _aimed(mesh, rotation, scene, camera)
+    vertices, normals = _pose_mesh(mesh, rotation, scene)
+    vertices -= camera.target
+    # a thin strand may lie between the middles of pixels: four places of each, the first that shows something
+    fine = _places(mesh, *_in_view(mesh, vertices, normals, camera), 2 * IMAGE_SIZE)[0][..., :2]
+    found = fine[::2, ::2].copy()
+    for down, right in ((0, 1), (1, 0), (1, 1)):
+        np.copyto(found, fine[down::2, right::2], where=found < 0)
+    return found
+
+
+def _aimed(mesh: Mesh, rotation: np.ndarray, scene: Scene, camera: "Camera | None") -> tuple["Camera", np.ndarray]:
+    if camera is None:
+        return aim(mesh.landmarks, rotation, scene)
+    return camera, camera.project(mesh.landmarks @ rotation.T)
 
 
 @dataclass(frozen=True)
@@ -317,21 +339,8 @@ def _rasterise(
     Returns albedo and gloss, (192, 192, 4) float32 linear and zero where uncovered; how much of a pixel is covered,
     (192, 192) float32; depth, (96, 96) float32 cm from the camera; normals, (96, 96, 3) float32.
     """
-    away = camera.distance_cm - vertices[:, 2]
-    # OpenCV's view is symmetric about its axis: shearing moves the window without turning the camera.
-    right, down = (shift / camera.focal for shift in camera.shift_px)
-    sheared = np.stack([vertices[:, 0] + away * right, vertices[:, 1] - away * down, -away], 1, dtype=np.float32)
-    view_deg = 2 * np.arctan(IMAGE_SIZE / 2 / camera.focal)
-    towards = (normals[:, 2] * camera.distance_cm - np.einsum("vc,vc->v", normals, vertices)) / camera.distance_cm
-    faces = _facing(mesh.faces, towards)
-    eye = np.eye(4, dtype=np.float32)
-    settings = _settings()
-
-    places = np.empty((_FINE, _FINE, 3), np.float32)
-    places[:] = -1
-    depth = np.full((_FINE, _FINE), _FAR_CM, np.float32)
-    corner = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
-    cv2.triangleRasterize(sheared, faces, corner, places, depth, eye, view_deg, 5.0, _FAR_CM, settings)
+    sheared, faces, view = _in_view(mesh, vertices, normals, camera)
+    places, depth = _places(mesh, sheared, faces, view, _FINE)
     column, row = cv2.extractChannel(places, 0), cv2.extractChannel(places, 1)
     texels = cv2.remap(
         mesh.albedo, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0, 0)
@@ -346,8 +355,34 @@ def _rasterise(
 
     normal = np.zeros((_COARSE, _COARSE, 3), np.float32)
     coarse = np.full((_COARSE, _COARSE), _FAR_CM, np.float32)
-    cv2.triangleRasterize(sheared, faces, normals, normal, coarse, eye, view_deg, 5.0, _FAR_CM, settings)
+    eye = np.eye(4, dtype=np.float32)
+    cv2.triangleRasterize(sheared, faces, normals, normal, coarse, eye, view, 5.0, _FAR_CM, _settings())
     return colour, cover, coarse, normal
+
+
+def _in_view(
+    mesh: Mesh, vertices: np.ndarray, normals: np.ndarray, camera: Camera
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """What OpenCV is to draw: vertices in its frame, the faces that may be seen, its angle of view in radians."""
+    away = camera.distance_cm - vertices[:, 2]
+    # OpenCV's view is symmetric about its axis: shearing moves the window without turning the camera.
+    right, down = (shift / camera.focal for shift in camera.shift_px)
+    sheared = np.stack([vertices[:, 0] + away * right, vertices[:, 1] - away * down, -away], 1, dtype=np.float32)
+    towards = (normals[:, 2] * camera.distance_cm - np.einsum("vc,vc->v", normals, vertices)) / camera.distance_cm
+    return sheared, _facing(mesh.faces, towards), float(2 * np.arctan(IMAGE_SIZE / 2 / camera.focal))
+
+
+def _places(
+    mesh: Mesh, sheared: np.ndarray, faces: np.ndarray, view: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Atlas places, (size, size, 3) float32 with -1 where there is nothing, and depth, (size, size) float32 cm."""
+    places = np.empty((size, size, 3), np.float32)
+    places[:] = -1
+    depth = np.full((size, size), _FAR_CM, np.float32)
+    corner = np.concatenate([mesh.uv, np.ones((len(mesh.uv), 1), np.float32)], 1)
+    eye = np.eye(4, dtype=np.float32)
+    cv2.triangleRasterize(sheared, faces, corner, places, depth, eye, view, 5.0, _FAR_CM, _settings())
+    return places, depth
 
 
 @lru_cache
