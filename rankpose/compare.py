@@ -1,6 +1,6 @@
 """Which configuration is best, over seeds? Gathers runs into the table of a paper.
 
-    python -m rankpose.compare RUNS... [--out FOLDER] [--baseline KEY=VALUE,...]
+`python -m rankpose.compare RUNS... [--out FOLDER] [--baseline KEY=VALUE,...]`
 """
 
 import argparse

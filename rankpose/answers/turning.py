@@ -1,6 +1,6 @@
 """What does a prediction look like on a head that moves? Rendered heads that turn, true and predicted axes on them.
 
-    python -m rankpose.answers.turning OUT.webp [--model rankpose-photographs] [--people 1 10 19] [--frames 36]
+`python -m rankpose.answers.turning OUT.webp [--model rankpose-photographs] [--people 1 10 19] [--frames 36]`
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What do the corruptions look like? A sheet: a row a kind, from the clean crop to strength 5.
 
-    python -m rankpose.data.corruption_sheet OUT.png --images AFLW2000_FOLDER [--photographs 3] [--seed 0]
+`python -m rankpose.data.corruption_sheet OUT.png --images AFLW2000_FOLDER [--photographs 3] [--seed 0]`
 """
 
 import argparse

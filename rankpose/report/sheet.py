@@ -1,6 +1,6 @@
 """What do predictions look like? A sheet of test images with true and predicted axes.
 
-    python -m rankpose.report.sheet RUN OUT.jpg [--rows 3] [--columns 8]
+`python -m rankpose.report.sheet RUN OUT.jpg [--rows 3] [--columns 8]`
 """
 
 import argparse
