@@ -13,7 +13,7 @@ help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
 	@echo "  ARGS passes overrides on: make train ARGS='loss=mse backbone=resnet18'"
 
-install: $(VENV)/.installed  ## Virtual environment in .venv with everything (6.6 GB, one to three minutes)
+install: $(VENV)/.installed  ## Virtual environment in .venv with everything (7.4 GB, one to three minutes)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "error: Python 3.11 to 3.13 is needed; set PYTHON=...")'
