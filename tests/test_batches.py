@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import albumentations as A
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from rankpose.data import batches
-from rankpose.data.augment import A, Colours, SurroundingsSwap, Views, face_mask, follow_pose
+from rankpose.data.augment import Colours, SurroundingsSwap, Views, face_mask, follow_pose
 from rankpose.data.crop import View, crop_matrix, face_points, plain_square, warp_image, warp_points
 from rankpose.data.identity_sampler import EveryImage, IdentitySampler
 from rankpose.data.record import Record

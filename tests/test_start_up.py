@@ -35,7 +35,6 @@ ANSWERS = {
     "no such run to repeat": ("train", "repeat=nowhere"),
     "nothing to look at": ("predict",),
     "no such picture": ("predict", "nowhere.jpg", "checkpoint=nowhere"),
-    "no model to look with": ("predict", ".."),
     "no such model to look with": ("predict", "..", "checkpoint=nowhere", "draw=none"),
     "no such model for the page": ("demo", "checkpoint=nowhere"),
     "a value that cannot be read": ("evaluate", "checkpoint=a,,b"),
