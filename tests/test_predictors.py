@@ -164,16 +164,16 @@ def test_a_rotation_in_any_frame_gives_its_pose(pose, frame, transpose, scale):
     matrix = np.array([[first @ ours @ second for second in axes] for first in axes])
     matrix = matrix.T if transpose else matrix
     outputs = {"R": torch.from_numpy(scale * matrix).float()[None]}
-    found = MatrixOutput("R", transpose, frame).to_pose(outputs)
+    found = MatrixOutput("R", frame, transpose).to_pose(outputs)
     assert torch.allclose(found.double(), pose, atol=0.01)
     if np.linalg.det(matrix) > 0:
         first, second = matrix[:, 0], matrix[:, 1]
         numbers = torch.from_numpy(np.concatenate([scale * first, 0.3 * first + second])).float()[None]
-        found = SixNumberOutput("six", transpose, frame).to_pose({"six": numbers})
+        found = SixNumberOutput("six", frame, transpose).to_pose({"six": numbers})
         assert torch.allclose(found.double(), pose, atol=0.01)
         x, y, z, w = -scale * Rotation.from_matrix(matrix).as_quat()
         for order, quaternion in (("xyzw", [x, y, z, w]), ("wxyz", [w, x, y, z])):
-            found = QuaternionOutput("q", transpose, frame, order).to_pose({"q": torch.tensor([quaternion])})
+            found = QuaternionOutput("q", frame, transpose, order).to_pose({"q": torch.tensor([quaternion])})
             assert torch.allclose(found.double(), pose, atol=0.01)
 
 
@@ -210,7 +210,7 @@ def test_a_mean_face_is_laid_onto_landmarks(pose):
     face = np.random.default_rng(0).normal(size=(12, 3))
     turned = 40 * face @ euler_to_rotmat(torch.tensor([pose], dtype=torch.float64))[0].numpy().T + [100, 90, -7]
     for frame, signs in ((["right", "up", "towards"], [1, 1, 1]), (["right", "down", "away"], [1, -1, -1])):
-        kind = LandmarkOutput("points", face.tolist(), frame)
+        kind = LandmarkOutput("points", frame, face.tolist())
         found = kind.to_pose({"points": torch.from_numpy(turned * signs).flatten()[None]})
         assert torch.allclose(euler_to_rotmat(found), euler_to_rotmat(torch.tensor([pose])), atol=1e-3)
     with pytest.raises(ConfigError, match="has 33 numbers an image, 12 landmarks of mean_face are 36"):

@@ -21,6 +21,7 @@ from rankpose.answers.rows import Row, row_of, write_rows
 from rankpose.data.synthetic import scene as scenes
 from rankpose.data.synthetic.head import build_mesh, draw_expression, make_identity
 from rankpose.data.synthetic.mesh import Mesh
+from rankpose.data.synthetic.rendering import without_film
 from rankpose.data.synthetic.traits import Expression
 from rankpose.errors import RankPoseError
 from rankpose.faces.films import Film, read_ahead
@@ -175,10 +176,9 @@ def _plain_scene() -> scenes.Scene:
     plain |= {"light": "overcast", "key_direction": (0.45, 0.55, 0.7), "background": "white"}
     plain |= {"key_strength": 0.5, "fill_strength": 0.2, "ambient": 0.5}
     plain |= dict.fromkeys(("key_colour", "sky_colour", "ground_colour", "white_balance"), (1.0, 1.0, 1.0))
-    plain |= dict.fromkeys(("exposure", "contrast", "gamma", "saturation", "downscale"), 1.0)
-    plain |= dict.fromkeys(("rim_strength", "tint", "blur_px", "motion_px", "noise", "dapple", "haze"), 0.0)
-    plain |= {"body_lean_deg": 0.0, "occluder": "none", "edge": "none"}
-    return replace(scenes.draw_scene(np.random.default_rng(0)), **plain)
+    plain |= dict.fromkeys(("exposure", "contrast", "gamma", "saturation"), 1.0)
+    plain |= dict.fromkeys(("rim_strength", "tint", "body_lean_deg"), 0.0)
+    return replace(without_film(scenes.draw_scene(np.random.default_rng(0))), **plain)
 
 
 def _examples(folder: Path) -> list[str]:
@@ -187,7 +187,7 @@ def _examples(folder: Path) -> list[str]:
     for number, pose in _EXAMPLES:
         rng = np.random.default_rng(number)
         mesh = build_mesh(make_identity(number), draw_expression(rng))
-        drawn = replace(scenes.draw_scene(rng), occluder="none", edge="none", downscale=1.0, blur_px=0.0)
+        drawn = without_film(scenes.draw_scene(rng))
         image, _ = scenes.render(mesh, np.array(pose), drawn)
         path = folder / f"rendered_{number}.png"
         Image.fromarray(image).resize((384, 384), Image.Resampling.LANCZOS).save(path)

@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -52,14 +53,19 @@ def examine(roots: Sequence[str] = ()) -> list[Finding]:
         ConfigError: no such root.
     """
     places, named = _places(roots)
-    looks: list[Callable[[], Iterator[Finding]]] = [_versions, _devices, _weights, lambda: _data(places, named), _disk]
+    looks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "versions": _versions,
+        "devices": _devices,
+        "weights": _weights,
+        "data": partial(_data, places, named),
+        "disk": _disk,
+    }
     findings: list[Finding] = []
-    for look in looks:
+    for topic, look in looks.items():
         try:
             findings += look()
         except Exception as error:  # whatever is broken here: that is what is asked
             said = f"{type(error).__name__}: {first_line(error)}"
-            topic = getattr(look, "__name__", "data").strip("_").replace("<lambda>", "data")
             findings.append(Finding(topic, "looking at it", said, "broken", "run make install again, or report this"))
     return findings
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from rankpose.command.configuration import build, quiet_libraries
@@ -15,9 +14,10 @@ from rankpose.command.trials import path_of
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.record import Records
 from rankpose.data.synthetic.rendering import read_factors
-from rankpose.errors import ConfigError, DatasetError, first_line
+from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.names import distinct_names
 from rankpose.faces import FaceDetector
+from rankpose.faces.kinds import PICTURES
 from rankpose.faces.pictures import open_picture
 from rankpose.files import checkpoint_file, json_text, write_whole
 from rankpose.probing.study import Network, Settings, Study, study_of, study_of_pictures
@@ -27,7 +27,6 @@ from rankpose.run.keys import literal
 
 log = logging.getLogger(__name__)
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 PARTS = ("train", "val", "test")
 
 
@@ -76,11 +75,7 @@ def _networks(config: DictConfig, several: dict[str, list[str]]) -> list[Network
     names = several.get("name", [] if config.name is None else [str(config.name)]) or distinct_names(paths)
     if len(names) != len(files) or len(set(names)) != len(names):
         raise ConfigError(f"name={','.join(names)}: must be {len(files)} names, no two alike.")
-    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return [Network.of(name, file, device) for name, file in zip(names, files, strict=True)]
-    except (RuntimeError, AssertionError) as error:  # of torch: no such device, or none of it here
-        raise ConfigError(f"device={config.device}: cannot be used here ({first_line(error)}).") from error
+    return [Network.of(name, file, config.device) for name, file in zip(names, files, strict=True)]
 
 
 def _records(config: DictConfig) -> Records:
@@ -106,7 +101,7 @@ def _of_pictures(config: DictConfig, networks: Sequence[Network], settings: Sett
     place = Path(str(config.images))
     files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.suffix.lower() in PICTURES)
     if not files:
-        raise DatasetError(f"images={place}: holds no pictures ({', '.join(PICTURES)}).")
+        raise DatasetError(f"images={place}: holds no pictures.")
     detector: FaceDetector = build(config.detector)
     faces: list[tuple[np.ndarray, np.ndarray]] = []
     for file in files:

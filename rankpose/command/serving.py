@@ -21,7 +21,7 @@ def serve(config: DictConfig, model: str) -> None:
     """Serves the page until Ctrl-C or SIGTERM.
 
     Raises:
-        ConfigError: a package that is not installed, a port or a size that cannot be.
+        ConfigError: a port or a size that cannot be.
         CheckpointError: no such model.
     """
     check_own_keys(config, "demo")
@@ -34,15 +34,8 @@ def serve(config: DictConfig, model: str) -> None:
         # read when Gradio is imported: where uploads lie, and that nothing is reported to its makers
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        try:
-            from rankpose.answers.web_page import LOOK, web_page
-        except ImportError as error:
-            if error.name != "gradio":
-                raise
-            raise ConfigError(
-                "rankpose.demo: the package gradio is not installed. It comes with the extra demo: "
-                "pip install 'rankpose[demo]'."
-            ) from error
+        from rankpose.answers.web_page import LOOK, web_page
+
         page = web_page(estimator, model, Path(folder))
         try:
             _, address, shared = page.launch(

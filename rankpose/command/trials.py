@@ -144,10 +144,10 @@ class Trial:
             if tested is None:
                 continue
             rows, prediction, expected = tested
-            found.append(self._scored(self.model, prediction, expected, records, rows, corruption))
+            found.append(self._scored(prediction, expected, records, rows, corruption))
             if self.protocol.perspective:
                 turned = self.protocol.in_camera(prediction, records, self._crop, rows, corruption)
-                found.append(self._scored(self.model + PERSPECTIVE, turned, expected, records, rows, corruption))
+                found.append(self._scored(turned, expected, records, rows, corruption, in_camera=True))
         return found
 
     @property
@@ -164,23 +164,24 @@ class Trial:
 
     def _scored(
         self,
-        model: str,
         prediction: Tensor,
         expected: Tensor | None,
         records: Records,
         rows: Tensor,
         corruption: Corruption | None,
+        in_camera: bool = False,
     ) -> Evaluation:
+        model, about, protocol = self.model, self.about, self.protocol
+        if in_camera:
+            model += PERSPECTIVE
+            about += ", its poses taken to the camera's frame"
+            protocol = replace(protocol, changes=(*protocol.changes, "perspective=true"))
         kind, strength = (corruption.kind, corruption.strength) if corruption else (None, 0)
         doubts = []
         if corruption is None:
             target = from_numpy(records.pose)[rows]
             said = torch.isfinite(prediction).all(dim=1)
             doubts = [f"{model}: {doubt}." for doubt in suspicions(prediction[said], target[said], self.predictor.keys)]
-        about, protocol = self.about, self.protocol
-        if model != self.model:
-            about += ", its poses taken to the camera's frame"
-            protocol = replace(protocol, changes=(*protocol.changes, "perspective=true"))
         known = evaluate(
             prediction,
             records,

@@ -73,6 +73,13 @@ def draws(units: int, numbers_each: int, resamples: int = RESAMPLES, seed: int =
         yield np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
 
 
+def bootstrap_mean(values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
+    """The interval of the mean of a number an image; arguments as of `bootstrap_median`."""
+    _, person, images = np.unique(identity, return_inverse=True, return_counts=True)
+    (found,) = _intervals(_Ratios(np.bincount(person, weights=values)[:, None], images[:, None]), resamples, seed)
+    return found
+
+
 def bootstrap_median(
     values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:

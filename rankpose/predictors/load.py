@@ -8,6 +8,7 @@ for head in estimator("photo.jpg"):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from rankpose.pose import euler_to_rotmat
 from rankpose.predictors import Predictor
 from rankpose.predictors.checkpoint import CheckpointPredictor
 from rankpose.predictors.onnx import onnx_predictor
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +135,15 @@ def predictor_of(source: str | Path, device: str | None = None) -> Predictor:
     path = model_file(source)
     if path.suffix.lower() in (".yaml", ".yml"):
         return onnx_predictor(path)
-    network = CheckpointPredictor(path).eval()
+    return placed(CheckpointPredictor(path).eval(), device)
+
+
+def placed(network: Network, device: str | None) -> Network:
+    """A network where it computes; None takes a GPU where there is one.
+
+    Raises:
+        ConfigError: no such device here.
+    """
     try:
         return network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, AssertionError) as error:  # of torch: no such device, or none of it here

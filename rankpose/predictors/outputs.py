@@ -164,19 +164,15 @@ class BinOutput:
 
 
 @dataclass(frozen=True)
-class _RotationOutput:
-    """A rotation, brought into the project's convention (`frame_axes`).
+class _FramedOutput:
+    """Numbers about a frame of the model's own.
 
     Args:
         name: the model's output.
-        transpose: whether the output is the rotation transposed: the camera's axes to the head's.
         frame: where the model's x, y and z axis point, as for `frame_axes`.
     """
 
-    count: ClassVar[int]
-    """Numbers an image."""
     name: str
-    transpose: bool
     frame: Sequence[str]
 
     def __post_init__(self) -> None:
@@ -189,6 +185,23 @@ class _RotationOutput:
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return dict.fromkeys(("unit", *ANGLES), "frame")
+
+
+@dataclass(frozen=True)
+class _RotationOutput(_FramedOutput):
+    """A rotation, brought into the project's convention (`frame_axes`).
+
+    Args:
+        transpose: whether the output is the rotation transposed: the camera's axes to the head's.
+    """
+
+    count: ClassVar[int]
+    """Numbers an image."""
+    transpose: bool
+
     def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
         # double: near +-90 degrees of yaw the angles of a float32 rotation are only good to 0.02 degrees
         numbers = outputs[self.name].double().flatten(1)
@@ -198,10 +211,6 @@ class _RotationOutput:
         rotation = rotation.mT if self.transpose else rotation
         axes = frame_axes(self.frame).to(rotation)
         return rotmat_to_euler(axes @ rotation @ axes.T).float()
-
-    @property
-    def keys(self) -> Mapping[str, str]:
-        return dict.fromkeys(("unit", *ANGLES), "frame")
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
         """(N, count) to (N, 3, 3) rotations."""
@@ -244,32 +253,22 @@ class QuaternionOutput(_RotationOutput):
 
 @checked()
 @dataclass(frozen=True)
-class LandmarkOutput:
+class LandmarkOutput(_FramedOutput):
     """Landmarks in three dimensions, onto which a mean face is laid (Procrustes, any size): its rotation is the pose.
 
     Args:
         name: the model's output, x, y, z of one landmark after the other, all in one unit.
         mean_face: the same landmarks of a face at zero pose, in any unit, in the project's frame (x right, y up, z
             towards the camera): rows of three numbers, or a text file of them.
-        frame: where the model's x, y and z axis point, as for `frame_axes`.
     """
 
-    name: str
     mean_face: str | Path | Sequence[Sequence[float]]
-    frame: Sequence[str]
 
     def __post_init__(self) -> None:
-        try:
-            frame_axes(self.frame)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
+        super().__post_init__()
         face = self._face()
         if face.ndim != 2 or face.shape[1] != 3 or len(face) < 3 or not np.isfinite(face).all():
             raise ConfigError(f"mean_face: must be three landmarks or more of three numbers each, not {face.shape}.")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
 
     def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
         numbers = outputs[self.name].double().flatten(1)
@@ -283,10 +282,6 @@ class LandmarkOutput:
         # the nearest rotation to the covariance; the scale makes no difference to it
         centred, own = there - there.mean(dim=1, keepdim=True), face - face.mean(dim=0)
         return rotmat_to_euler(roma.special_procrustes(centred.mT @ own)).float()
-
-    @property
-    def keys(self) -> Mapping[str, str]:
-        return dict.fromkeys(("unit", *ANGLES), "frame")
 
     def _face(self) -> np.ndarray:
         if not isinstance(self.mean_face, str | Path):

@@ -24,8 +24,10 @@ class PerProcess(Generic[T]):
         self._made: tuple[int, T] | None = None
 
     def __call__(self) -> T:
-        if self._made is None or self._made[0] != os.getpid():
+        if self._made is not None and self._made[0] != os.getpid():
             _inherited.append(self._made)
+            self._made = None
+        if self._made is None:
             self._made = (os.getpid(), self._make())
         return self._made[1]
 

@@ -20,7 +20,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from rankpose.evaluation.statistics import Interval, draws, interval_of
+from rankpose.evaluation.statistics import Interval, bootstrap_mean
 from rankpose.models import PoseNet
 from rankpose.pose import ANGLES
 from rankpose.probing import check_extra
@@ -173,15 +173,10 @@ def shares(
     maps: np.ndarray, where: Mapping[str, np.ndarray], person: np.ndarray, resamples: int, seed: int
 ) -> dict[str, tuple[Interval, float]]:
     """How much of a map (N, S, S) lies at each place, with its interval over people, and the share of the area."""
-    people = int(person.max()) + 1
-    weights = np.concatenate([np.ones((1, people)), *draws(people, people, resamples, seed)])
-    count = weights @ np.bincount(person, minlength=people)
-    found = {}
-    for name, mask in where.items():
-        inside = (maps * mask).sum((1, 2))
-        samples = (weights @ np.bincount(person, inside, people)) / count
-        found[name] = interval_of(float(samples[0]), samples[1:], people), float(mask.mean())
-    return found
+    return {
+        name: (bootstrap_mean((maps * mask).sum((1, 2)), person, resamples, seed), float(mask.mean()))
+        for name, mask in where.items()
+    }
 
 
 def fit(points: np.ndarray, onto: np.ndarray) -> np.ndarray:

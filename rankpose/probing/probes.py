@@ -20,6 +20,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -205,7 +206,8 @@ def _classes(
         right = []
         for strength in STRENGTHS:
             guess = _fitted(strength, features[train[inner]], wanted[train[inner]]).predict(features[train[held]])
-            right.append(_balanced(guess, wanted[train[held]]))
+            there = wanted[train[held]]
+            right.append(recall_score(there, guess, labels=np.unique(there), average="macro"))
         model = _fitted(STRENGTHS[int(np.argmax(right))], features[train], wanted[train])
         said[test] = model.predict(features[test])
     return _counted(said, wanted, codes, people, len(names))
@@ -227,10 +229,6 @@ def _fitted(strength: float, features: np.ndarray, classes: np.ndarray) -> Logis
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a score does not change in the last steps
         return _logistic(strength).fit(features, classes)
-
-
-def _balanced(said: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.mean([(said[wanted == one] == one).mean() for one in np.unique(wanted)]))
 
 
 def _counted(said: np.ndarray, wanted: np.ndarray, codes: np.ndarray, people: int, classes: int) -> Answers:

@@ -25,6 +25,7 @@ from rankpose.evaluation.statistics import Difference, Interval
 from rankpose.models import PoseNet
 from rankpose.models.checkpoint import MadeFrom, load_net
 from rankpose.pose import ANGLES
+from rankpose.predictors.load import placed
 from rankpose.probing import maps, pairs, probes
 from rankpose.probing.factors import Factor, known_factors
 from rankpose.probing.features import POOLED, POSE, floor, read_features, stages
@@ -71,10 +72,11 @@ class Network:
     made_from: MadeFrom
 
     @classmethod
-    def of(cls, name: str, checkpoint: str | Path, device: str = "cpu") -> "Network":
+    def of(cls, name: str, checkpoint: str | Path, device: str | None = None) -> "Network":
+        """Of a checkpoint, on a device as `rankpose.predictors.load.placed` takes it."""
         net, made_from = load_net(checkpoint)
         backbone = made_from.backbone["name"]
-        return cls(name, f"{backbone}, {made_from.image_size} pixels", net.to(device), made_from)
+        return cls(name, f"{backbone}, {made_from.image_size} pixels", placed(net, device), made_from)
 
     @property
     def crop(self) -> RankPoseCrop:
@@ -302,10 +304,9 @@ def look_of(network: Network, seen: maps.Seen, settings: Settings) -> Look:
     other = maps.shuffled(net, settings.seed)
     against = maps.look(other, image[few], maps.last_map(other, names, image), settings.batch_size)
     where = maps.places(seen)
-    people = np.unique(seen.person, return_inverse=True)[1]
     shares = {
         method: {
-            angle: maps.shares(one[:, place], where, people, settings.resamples, settings.seed)
+            angle: maps.shares(one[:, place], where, seen.person, settings.resamples, settings.seed)
             for place, angle in enumerate(ANGLES)
         }
         for method, one in found.items()
