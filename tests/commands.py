@@ -12,6 +12,7 @@ from warm import Warm
 
 from rankpose.command.configuration import composed, stored
 
+PROJECT = Path(__file__).resolve().parent.parent
 INTERRUPT = {"PYTHONPATH": str(Path(__file__).parent)}
 """The environment in which `interrupt.AtStep` is found."""
 PEOPLE = {"train": 12, "val": 3, "test": 4}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import commands
 import pytest
-from commands import PEOPLE, succeed, train
+from commands import PEOPLE, PROJECT, succeed, train
 from hypothesis import settings
 from watchdog import watch
 
@@ -41,9 +41,6 @@ def pytest_runtest_setup(item):
 def cache(tmp_path_factory):
     """Indices of folders that are read-only, such as that of the real samples, stay out of the user's cache."""
     os.environ["RANKPOSE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from commands import PROJECT
 from films import write_film
 
 from benchmarks import detectors, gpu_train, predict, rivals
 from rankpose.data.crop import read_image
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +23,9 @@ def tiny_run(tmp_path_factory):
     options = "--backbone resnet10_slim --size 32 --batch 8 --seconds 1 --modes bf16"
     command = [sys.executable, "-m", "benchmarks.gpu_train", *options.split(), "--out", str(out)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=1200, check=False
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done.stdout
 
@@ -77,7 +77,7 @@ def test_gpu_train_prints_a_table_and_keeps_it(tiny_run):
 
 
 def test_gpu_train_says_why_a_mode_failed(monkeypatch):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(PROJECT)
     task = {"mode": "float32", "backbone": "resnet10_slim", "size": 32, "batch": 8, "seconds": 1, "devices": 1}
     found = gpu_train._both(task | {"packed": "nowhere.arrow"})
     assert "DatasetError" in found["failed"]

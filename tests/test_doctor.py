@@ -4,10 +4,9 @@ import json
 import shutil
 import subprocess
 from importlib import metadata
-from pathlib import Path
 
 import pytest
-from commands import run
+from commands import PROJECT, run
 
 from rankpose.command import examining
 from rankpose.command.examining import as_json, as_text, broken, examine
@@ -15,7 +14,6 @@ from rankpose.errors import ConfigError
 from rankpose.run import record
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 def of(findings, topic, name):

@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from biwi_tree import write_biwi
-from commands import run, succeed, train
-from conftest import PROJECT
+from commands import PROJECT, run, succeed, train
 from scipy.io import loadmat, savemat
 
 from rankpose import evaluate

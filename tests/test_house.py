@@ -4,8 +4,9 @@ import ast
 from pathlib import Path
 
 import pytest
+from commands import PROJECT
 
-PACKAGE = Path(__file__).resolve().parent.parent / "rankpose"
+PACKAGE = PROJECT / "rankpose"
 ROOMS = (
     *("errors", "checks", "files", "pose", "data", "faces", "models", "losses", "schedules", "metrics", "predictors"),
     *("run", "evaluation", "probing", "report", "answers", "task", "callbacks", "command", "sweep"),

@@ -6,14 +6,13 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 import pytest
+from commands import PROJECT
 from packaging.requirements import Requirement
 
 from rankpose.errors import EXTRAS, ConfigError, user_error
 
-PROJECT = Path(__file__).resolve().parent.parent
 ASKED = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BASE, OPTIONAL = ASKED["dependencies"], ASKED["optional-dependencies"]
 RUN = """

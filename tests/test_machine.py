@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import metrics, succeed, train
-from conftest import PROJECT
+from commands import PROJECT, metrics, succeed, train
 
 from rankpose.errors import ConfigError
 from rankpose.run.loggers import wandb_logger

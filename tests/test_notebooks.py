@@ -1,14 +1,13 @@
 """The notebooks run from top to bottom."""
 
-from pathlib import Path
-
 import nbformat
 import pytest
+from commands import PROJECT
 from nbclient import NotebookClient
 
 pytestmark = pytest.mark.slow
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,17 +6,15 @@ import shlex
 import shutil
 import subprocess
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import SMALL, run, succeed
+from commands import PROJECT, SMALL, run, succeed
 
 from rankpose.command.help import choices, groups_of
 from rankpose.files import shipped_models
 from rankpose.models.shipped import read_card
 
-PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "data" / "README.md"]
 PAGES = [page for page in (*PAGES, *sorted((PROJECT / "docs").glob("*.md"))) if page.is_file()]

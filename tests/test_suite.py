@@ -3,12 +3,11 @@
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from commands import PROJECT
 
 pytestmark = pytest.mark.slow
-PROJECT = Path(__file__).resolve().parent.parent
 DIES = """
 import os, pathlib, signal, time
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import PROJECT
 from scipy.spatial.transform import Rotation
 
 from rankpose.data.synthetic import hair, shape
@@ -19,7 +20,7 @@ MEAN_OF = 60
 
 def mean_face() -> np.ndarray:
     """(68, 3) the mean face that defines zero pose, or skip: its licence keeps it out of the project."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    beside = PROJECT.parent / "shared" / "data"
     path = Path(os.environ.get("RANKPOSE_REAL_DATA", beside)) / "300w_lp" / "mean_face_68.txt"
     if not path.exists():
         pytest.skip(f"no mean face at {path}; set RANKPOSE_REAL_DATA to the folder that holds 300w_lp")

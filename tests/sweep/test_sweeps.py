@@ -15,8 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from commands import NAME, SMALL, run, succeed
-from conftest import PROJECT
+from commands import NAME, PROJECT, SMALL, run, succeed
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import run, succeed
+from commands import PROJECT, run, succeed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
@@ -40,7 +40,6 @@ from rankpose.pose import euler_to_rotmat
 
 SHAPE = np.random.default_rng(0).normal(size=(68, 3)) * [1, 1.2, 0.6]
 """Any rigid set of points will do for a head."""
-PROJECT = Path(__file__).resolve().parent.parent
 SIDE = 240
 PEOPLE, VIEWS = 6, 5
 
@@ -335,7 +334,7 @@ def prepare_lp(tree, out, *more, **options):
 IN_PARTS = """
 import sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/data"]
 from test_packed import pack
 pack(Path(sys.argv[1]), Path(sys.argv[2]), shard=2)
 """

@@ -15,7 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import timm
 import torch
-from commands import PEOPLE, SMALL, metrics
+from commands import PEOPLE, PROJECT, SMALL, metrics
 from hydra import compose, initialize_config_dir
 
 from rankpose import evaluate, export, label, prepare, probe, train
@@ -117,7 +117,7 @@ USED_TOO = "repvgg_a0 ghostnet_100 fastvit_t8 hrnet_w18_small edgenext_xx_small"
 def test_every_backbone_takes_a_training_step(tmp_path):
     """In processes of their own: what torch does wrong in native code takes the process with it."""
     names = [*(f"={choice}" for choice in choices_of("backbone")), *USED.split(), *USED_TOO.split()]
-    script = Path(__file__).with_name("backbone_steps.py")
+    script = PROJECT / "tests" / "backbone_steps.py"
     done = subprocess.run([sys.executable, script, *names], cwd=tmp_path, capture_output=True, text=True)
     assert json.loads(done.stdout) == dict.fromkeys(names, "ok"), done.stderr[-5000:]
 

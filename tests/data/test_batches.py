@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import albumentations as A
 import cv2
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from broken import Broken
+from commands import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -387,7 +387,7 @@ def test_shared_memory_without_room_names_the_way_out_which_works(kind):
     if sys.platform != "linux" or subprocess.run([*inside, mount], capture_output=True).returncode:
         pytest.skip("no namespaces here")
     command = [*inside, f'{mount} && exec "$@"', "sh", sys.executable, "-c", SHARED]
-    process = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=1200)
+    process = subprocess.run(command, cwd=PROJECT / "tests", capture_output=True, text=True, timeout=1200)
     assert process.stderr == ""
     told, works = process.stdout.splitlines()
     assert "data.num_workers=0" in told
@@ -432,7 +432,7 @@ def test_a_signal_to_all_processes_of_a_pool_shows_no_traceback(name, code, slow
         text=True,
         timeout=1200,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PROJECT)])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.returncode == code, process.stderr

@@ -16,8 +16,8 @@ import wandb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from pages import Elements, make_predictions
 from scipy.io import savemat
-from test_report import Elements, make_predictions
 
 from rankpose.data.crop_rules import FSANetCrop, RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000

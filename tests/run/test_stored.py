@@ -8,13 +8,12 @@ import json
 import re
 import shutil
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml
-from commands import metrics, run, succeed
+from commands import PROJECT, metrics, run, succeed
 
 from rankpose.data.packed.reading import read_packed
 from rankpose.data.readers.w300lp import read_300w_lp
@@ -24,7 +23,7 @@ from rankpose.models.checkpoint import load_net
 
 pytestmark = pytest.mark.slow
 
-OLD = Path(__file__).resolve().parent / "data" / "first_house"
+OLD = PROJECT / "tests" / "data" / "first_house"
 PEOPLE = {"train_identities": 8, "val_identities": 2, "test_identities": 3}
 SET = {**PEOPLE, "images_per_identity": 4, "seed": 0}
 
