@@ -8,7 +8,7 @@ for head in estimator("photo.jpg"):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from rankpose.files import model_file
 from rankpose.pose import euler_to_rotmat
 from rankpose.predictors import Predictor
 from rankpose.predictors.checkpoint import CheckpointPredictor
+from rankpose.predictors.hub import Published
 from rankpose.predictors.onnx import onnx_predictor
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -46,8 +47,8 @@ class Head:
     """(3, 3) float64: the head's axes in a frame with x right, y up, z towards the camera, as columns."""
 
 
-class Estimator:
-    """A detector and a predictor: pictures to heads.
+class Estimator(Published):
+    """A detector and a predictor: pictures to heads. `rankpose.predictors.hub` says how others get it.
 
     Args:
         predictor: gives poses of crops.
@@ -57,6 +58,10 @@ class Estimator:
 
     def __init__(self, predictor: Predictor, detector: FaceDetector, batch_size: int = 64) -> None:
         self.predictor, self.detector, self.batch_size = predictor, detector, batch_size
+
+    @classmethod
+    def _of(cls, folder: Path, **options: Any) -> "Estimator":
+        return load(folder, **options)
 
     def __call__(self, image: np.ndarray | Image.Image | str | Path) -> list[Head]:
         """The heads of a picture, the surest face first.
