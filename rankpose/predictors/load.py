@@ -85,17 +85,22 @@ class Estimator(Published):
             faces: of each picture, as the detector gives them.
 
         Returns:
-            of each picture one head a face, in its order.
+            of each picture one head a face, in its order; none of a face that the predictor says is none.
         """
         crops = [self.crop(image, face) for image, found in zip(images, faces, strict=True) for face in found]
         heads = iter(self.posed(crops, [face for found in faces for face in found]))
-        return [[next(heads) for _ in found] for found in faces]
+        return [[head for _ in found if (head := next(heads)) is not None] for found in faces]
 
-    def posed(self, crops: Sequence[np.ndarray], faces: Sequence[Face]) -> list[Head]:
-        """A head of each crop, (size, size, 3) uint8, and the face that it was cut around."""
+    def posed(self, crops: Sequence[np.ndarray], faces: Sequence[Face]) -> list[Head | None]:
+        """A head of each crop, (size, size, 3) uint8, and the face that it was cut around.
+
+        None where the predictor sees no face: its pose is no number.
+        """
         pose = self.pose(crops).double()
+        seen = pose.isfinite().all(dim=1).tolist()
         rotations = euler_to_rotmat(pose).numpy()
-        return [_head(*one) for one in zip(faces, pose.tolist(), rotations, strict=True)]
+        found = zip(seen, faces, pose.tolist(), rotations, strict=True)
+        return [_head(*one) if there else None for there, *one in found]
 
     def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
         """What the predictor sees of a face, (size, size, 3) uint8."""
