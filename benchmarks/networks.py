@@ -129,7 +129,8 @@ def _forms(predictor: Any, folder: Path) -> Iterator[tuple[str, Callable[[Tensor
     export_onnx(predictor.net, predictor.made_from, folder / "float32.onnx")
     yield "ONNX Runtime", _session("float32.onnx", folder, predictor)
     write_synthetic(folder / "heads", CALIBRATED_ON, images_per_identity=IMAGES_EACH, workers=1, progress=False)
-    heads = read_synthetic(folder / "heads", *CALIBRATED_ON.values(), images_per_identity=IMAGES_EACH)
+    train, val, test = CALIBRATED_ON.values()
+    heads = read_synthetic(folder / "heads", train, val, test, images_per_identity=IMAGES_EACH)
     write_int8(folder / "float32.onnx", _batch(crops_of(predictor, heads)).numpy(), folder / "int8.onnx")
     yield "ONNX Runtime, int8", _session("int8.onnx", folder, predictor)
 

@@ -11,10 +11,11 @@ Nothing in it is run when it is loaded.
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
-from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
 from rankpose.errors import CheckpointError, ConfigError, first_line
@@ -22,6 +23,7 @@ from rankpose.files import DESCRIPTION, PUBLISHED, checkpoint_file, shipped_mode
 from rankpose.models.checkpoint import MadeFrom, write_folder
 from rankpose.models.pretrained import no_endless_tries
 from rankpose.models.shipped import read_card
+from rankpose.predictors import Predictor
 from rankpose.predictors.checkpoint import CheckpointPredictor
 
 _SAID = ("summary", "trained_on", "licence", "figures")
@@ -67,7 +69,7 @@ lifts the chin, positive roll tilts the head clockwise.
 class Published(ModelHubMixin, library_name="rankpose", tags=["head-pose-estimation"], model_card_template=_CARD):
     """What an estimator has of Hugging Face's mixin: `save_pretrained`, `from_pretrained`, `push_to_hub`."""
 
-    predictor: Any
+    predictor: Predictor
 
     @classmethod
     def _of(cls, folder: Path, **options: Any) -> Self:
@@ -130,11 +132,12 @@ class Published(ModelHubMixin, library_name="rankpose", tags=["head-pose-estimat
         network = self._network()
         said = _shipped(network.checkpoint) | said
         licence = str(said.get("licence", ""))
-        data = ModelCardData(**self._hub_mixin_info.model_card_data.to_dict())
+        data = copy(self._hub_mixin_info.model_card_data)
         # the hub has a name for each licence that is one of the known ones
         data.license = (licence if re.fullmatch(r"[a-z0-9.-]+", licence) else "other") if licence else None
         card = dict.fromkeys(_SAID) | said | {"facts": _facts(network.made_from, network)}
-        return ModelCard.from_template(data, template_str=_CARD, **card)
+        made: ModelCard = ModelCard.from_template(data, template_str=_CARD, **card)
+        return made
 
     def _network(self) -> CheckpointPredictor:
         if not isinstance(self.predictor, CheckpointPredictor):

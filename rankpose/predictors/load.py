@@ -99,8 +99,8 @@ class Estimator(Published):
         pose = self.pose(crops).double()
         seen = pose.isfinite().all(dim=1).tolist()
         rotations = euler_to_rotmat(pose).numpy()
-        found = zip(seen, faces, pose.tolist(), rotations, strict=True)
-        return [_head(*one) if there else None for there, *one in found]
+        found = zip(faces, pose.tolist(), rotations, seen, strict=True)
+        return [_head(face, angles, rotation) if there else None for face, angles, rotation, there in found]
 
     def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
         """What the predictor sees of a face, (size, size, 3) uint8."""
