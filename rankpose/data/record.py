@@ -110,15 +110,7 @@ class Records:
         Raises:
             ConfigError: no regular expression, or a name that does not fit it.
         """
-        try:
-            wanted = re.compile(pattern)
-        except re.error as error:
-            raise ConfigError(f"data.identity={pattern}: is no regular expression ({error}).") from None
-        found = [wanted.match(os.path.splitext(str(self.names[i]))[0]) for i in range(len(self))]
-        if None in found:
-            name = self.names[found.index(None)]
-            raise ConfigError(f"data.identity={pattern}: does not fit {name}, so that nobody knows who it shows.")
-        who = [match[1] if match.re.groups else match[0] for match in found if match is not None]
+        who = people_of(pattern, [str(name) for name in self.names])
         identity, identity_names = numbered(pa.array(who, pa.string()))
         return replace(self, identity=identity, identity_names=identity_names)
 
@@ -308,6 +300,19 @@ def numbered(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return place[coded.indices.to_numpy()], different[order]
+
+
+def people_of(pattern: str, names: Sequence[str]) -> list[str]:
+    """Who pictures show, by their names; see `Records.identified`."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"data.identity={pattern}: is no regular expression ({error}).") from None
+    found = [wanted.match(os.path.splitext(name)[0]) for name in names]
+    if None in found:
+        name = names[found.index(None)]
+        raise ConfigError(f"data.identity={pattern}: does not fit {name}, so that nobody knows who it shows.")
+    return [match[1] if match.re.groups else match[0] for match in found if match is not None]
 
 
 def split_by_share(

@@ -94,7 +94,7 @@ def read_photographs(
 
 def read_faces(
     root: str | Path,
-    table: str | Path | None = None,
+    table: str | Path | pd.DataFrame | None = None,
     columns: Mapping[str, str] | None = None,
     crop_scale: float = 1.5,
 ) -> Records:
@@ -102,7 +102,8 @@ def read_faces(
 
     Args:
         root: a folder, however deep, or a zip file.
-        table: says which pictures there are and where their faces are; None takes all pictures.
+        table: says which pictures there are and where their faces are, a file or what `face_table` made of one; None
+            takes all pictures.
         columns, crop_scale: as of `read_photographs`.
 
     Raises:
@@ -110,21 +111,41 @@ def read_faces(
         DatasetError: a table that cannot be used, or no picture that can.
     """
     root = Path(root)
-    if not root.exists():
-        raise not_found(NAME, root, "no such folder or zip file", "Set data.root to a folder or zip file of pictures.")
     if not crop_scale > 0:
         raise ConfigError(f"data.crop_scale={crop_scale}: must be above 0.")
-    if table is None:
-        file, rows = root, pd.DataFrame({"image": _pictures(root)})
-        if rows.empty:
-            raise not_found(NAME, root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
-    else:
-        file = _place(root, table)
-        rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    rows = table if isinstance(table, pd.DataFrame) else face_table(root, table, columns)
+    file = root if table is None or isinstance(table, pd.DataFrame) else _place(root, table)
     names = _names(file, rows)
     box, landmarks = _where(file, rows)
     pose = np.zeros((len(names), 3), np.float32)
     return _records(root, file, rows, names, pose, _rejected(rows), None, box, landmarks, crop_scale)
+
+
+def face_table(
+    root: str | Path, table: str | Path | None = None, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The table of pictures whose poses are not known; arguments and errors as of `read_faces`."""
+    root = Path(root)
+    if not root.exists():
+        raise not_found(NAME, root, "no such folder or zip file", "Set data.root to a folder or zip file of pictures.")
+    if table is None:
+        rows = pd.DataFrame({"image": _pictures(root)})
+        if rows.empty:
+            raise not_found(NAME, root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
+        return rows
+    file = _place(root, table)
+    rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    return rows.assign(image=_names(file, rows))
+
+
+def tells_boxes(rows: pd.DataFrame) -> bool:
+    """Whether a table says where faces are."""
+    return set(_BOX) <= set(rows) or set(_LANDMARKS) <= set(rows)
+
+
+def identities_of(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Who pictures show, as said at the top."""
+    return [str(one) for one in _identities(rows, names).to_pylist()]
 
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
