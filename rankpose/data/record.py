@@ -329,7 +329,7 @@ def split_by_share(
         may_lack: a share may be 0, and its part empty.
 
     Raises:
-        DatasetError: fewer than three.
+        DatasetError: fewer than parts that are to have some.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not ((share == 0 and may_lack) or 0 < share < 1) or val_share + test_share >= 1:
@@ -337,7 +337,7 @@ def split_by_share(
                 f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
             )
     drawn = sorted(set(persons.tolist()), key=lambda name: (zlib.crc32(name.encode()), name))
-    if len(drawn) < 3:
+    if len(drawn) < 1 + (val_share > 0) + (test_share > 0):
         raise DatasetError(
             f"{records.dataset}: holds images of {len(drawn)} {what}; training, validation and test need one "
             "each at least."

@@ -34,6 +34,8 @@ _BOX = ["left", "top", "right", "bottom"]
 _LANDMARKS = [f"{axis}{k}" for k in range(68) for axis in "xy"]
 _RADIANS = 3.2
 """Angles of faces that all lie below are in radians more likely than in degrees."""
+_COLUMNS = "data.reader.columns"
+"""The key that says what columns are called; `rankpose.label` has another."""
 _NO = ("", "0", "0.0", "false", "no", "nan", "none")
 _YES = ("1", "1.0", "true", "yes")
 
@@ -135,7 +137,7 @@ def face_table(
         return rows
     file = _place(root, table)
     rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
-    return rows.assign(image=_names(file, rows))
+    return rows.assign(image=_names(file, rows, "data.columns"))
 
 
 def tells_boxes(rows: pd.DataFrame) -> bool:
@@ -167,6 +169,14 @@ def _pictures(root: Path) -> list[str]:
 
 def _where(file: Path, rows: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The face boxes (N, 4) and the landmarks (N, 68, 2), pixels, as far as the table has them."""
+    for columns in (_BOX, _LANDMARKS):
+        missing = [name for name in columns if name not in rows]
+        if 0 < len(missing) < len(columns):
+            there = next(name for name in columns if name in rows)
+            raise DatasetError(
+                f"{file}: has a column {there} and none {', '.join(missing[:3])}{', ...' * (len(missing) > 3)}: a face "
+                "box is left, top, right, bottom, and landmarks are x0, y0 to x67, y67. Add them, or take it out."
+            )
     landmarks = None
     if set(_LANDMARKS) <= set(rows):
         landmarks = _numbers(file, rows, _LANDMARKS).astype(np.float32).reshape(-1, 68, 2)
@@ -263,23 +273,26 @@ def _read_table(file: Path) -> pd.DataFrame:
         raise DatasetError(f"{file}: cannot be read as a table ({' '.join(str(error).split())}).") from error
 
 
-def _names(file: Path, rows: pd.DataFrame) -> list[str]:
+def _names(file: Path, rows: pd.DataFrame, key: str = _COLUMNS) -> list[str]:
     if "image" not in rows:
-        raise _lacks(file, ["image"], rows)
+        raise _lacks(file, ["image"], rows, key)
     names = [str(name).strip().replace("\\", "/") for name in rows["image"]]
     doubled = pd.Series(names)[pd.Series(names).duplicated()]
     if len(doubled):
-        raise DatasetError(f"{file}: names {doubled.iloc[0]} more than once; an image has one row.")
+        raise DatasetError(
+            f"{file}: names {doubled.iloc[0]} more than once; an image has one row. Of a photograph with several faces "
+            "rankpose.label boxes=detector makes an image of each."
+        )
     if not names:
         raise DatasetError(f"{file}: has no rows.")
     return names
 
 
-def _lacks(file: Path, missing: Sequence[str], rows: pd.DataFrame) -> DatasetError:
+def _lacks(file: Path, missing: Sequence[str], rows: pd.DataFrame, key: str = _COLUMNS) -> DatasetError:
     there = ", ".join(map(str, list(rows)[:12]))
     return DatasetError(
         f"{file}: has no column {', '.join(missing)}; there are {there}{', ...' if len(rows.columns) > 12 else ''}. "
-        f"data.reader.columns={{{missing[0]}: NAME}} says what it is called."
+        f"{key}={{{missing[0]}: NAME}} says what it is called."
     )
 
 
