@@ -79,6 +79,8 @@ def sources_in(root: Path, out: Path, table: str | None, columns: dict[str, str]
         rows = pd.DataFrame({"image": names})
     if not names and not films:
         raise DatasetError(f"data.root={root}: holds no picture and no film.")
+    if identity is not None and not names:
+        raise ConfigError(f"data.identity={identity}: is for photographs; people of a film are numbered. Leave it out.")
     who = people_of(identity, names) if identity is not None else identities_of(rows, names)
     alone = root.is_file() and root.suffix.lower() != ".zip"
     return [
@@ -125,7 +127,7 @@ class Gathering:
         self.partial = self.out / FACES_PARTIAL
         self._taken: set[str] = set()
 
-    def __call__(self, sources: Sequence[Source], question: Any) -> tuple[pd.DataFrame, list[str]]:
+    def __call__(self, sources: Sequence[Source], question: Any) -> tuple[pd.DataFrame, dict[str, str]]:
         """Writes what is not there yet.
 
         Args:
@@ -134,7 +136,7 @@ class Gathering:
 
         Returns:
             a row a face (`image`, `identity`, the face box, `source`, and of films `frame` and `time` in seconds), and
-            what could not be read.
+            by source, what could not be read.
         """
         asked = [question, asdict(self.scissors), asdict(self.sampling), [vars(one) for one in sources]]
         states = [size_and_time(source.place) for source in sources]
@@ -158,7 +160,7 @@ class Gathering:
                         tqdm.write(line["failure"], file=sys.stdout)
                 bar.update(not source.film)
         faces = [face | {"source": source.name} for source in sources for face in done[source.name]["faces"]]
-        return pd.DataFrame(faces), [line["failure"] for line in done.values() if line["failure"]]
+        return pd.DataFrame(faces), {name: line["failure"] for name, line in done.items() if line["failure"]}
 
     def _done(self, digest: str) -> dict[str, Any]:
         """By source, what a run before this one found that asked the same."""

@@ -19,6 +19,7 @@ from rankpose.data.readers.photographs import face_table, read_faces, tells_boxe
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.names import distinct_names
+from rankpose.faces.boxes import TableBoxes
 from rankpose.faces.cutting import FilmSampling, Scissors
 from rankpose.faces.found import not_in_the_middle
 from rankpose.faces.kinds import FILMS, PICTURES, files_in, is_film
@@ -45,12 +46,12 @@ def label(config: DictConfig) -> None:
     out = _place(root, config) if folder is None else folder / "poses.csv"
     agreement = Agreement(config.agree_deg, config.min_presence)
     names, teachers = _teachers(config)
-    failures: list[str] = []
+    broken: list[str] = []
     rows: pd.DataFrame | None = None
     if folder is None:
         records = _pictures(config, root)
     else:
-        rows, failures = _gathered(config, root, folder)
+        rows, broken = _gathered(config, root, folder)
         records = read_faces(folder, rows)
     log.info("%s", records.summary())
     faces = Faces(teachers, records, config.mirror)
@@ -59,7 +60,9 @@ def label(config: DictConfig) -> None:
     counted = counts(labels)
     if not counted.get(""):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in counted.items())
-        raise DatasetError(f"{root}: no face has a label ({reasons}). Raise agree_deg, or take other teachers.")
+        raise DatasetError(
+            f"{root}: no face has a label ({reasons}). Raise agree_deg, lower min_presence, or take other teachers."
+        )
     if rows is not None:
         from_where = [name for name in ("image", "source", "frame", "time") if name in rows]
         labels = labels.merge(rows[from_where], on="image", how="left", validate="1:1")
@@ -78,9 +81,8 @@ def label(config: DictConfig) -> None:
         "train on them: python -m rankpose.train %s",
         " ".join(_to_train(root if folder is None else folder, out, labels)),
     )
-    films = [failure for failure in failures if is_film(Path(failure.partition(": ")[0]))]
-    if films:
-        raise DatasetError(films[0] if len(films) == 1 else f"{len(films)} films: {' '.join(films)}")
+    if broken:
+        raise DatasetError(broken[0] if len(broken) == 1 else f"{len(broken)} films: {' '.join(broken)}")
 
 
 def _faces_are_to_be_found(config: DictConfig, root: Path) -> bool:
@@ -95,6 +97,8 @@ def _faces_are_to_be_found(config: DictConfig, root: Path) -> bool:
     )
     if film and config.boxes == "crop":
         raise ConfigError(f"boxes=crop: {root} is a film, whose faces the detector finds; leave boxes= out.")
+    if film and config.data.table is not None:
+        raise ConfigError(f"data.table={config.data.table}: tells of pictures, and {root} is a film; leave it out.")
     if config.boxes is not None or not films:
         return bool(config.boxes == "detector")
     if not film and any(file.suffix.lower() in PICTURES for file in files_in(root, root / "poses.csv")):
@@ -128,16 +132,19 @@ def _pictures(config: DictConfig, root: Path) -> Records:
 
 
 def _gathered(config: DictConfig, root: Path, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The table of the faces that the detector finds, and what could not be read."""
+    """The table of the faces that the detector finds, and which films could not be read or not whole."""
     scissors, sampling = Scissors(**config.faces), FilmSampling(**config.film)
     columns: Any = OmegaConf.to_container(config.data.columns)
     sources = sources_in(root, folder, config.data.table, columns, config.data.identity)
-    gather = Gathering(folder, build(config.detector), scissors, sampling)
-    rows, failures = gather(sources, OmegaConf.to_container(config.detector))
+    detector = build(config.detector)
+    if isinstance(detector, TableBoxes):
+        raise ConfigError("detector=boxes: finds nothing; a table of faces to label is data.table=FILE.")
+    rows, failures = Gathering(folder, detector, scissors, sampling)(sources, OmegaConf.to_container(config.detector))
     if rows.empty:
-        if failures and len(sources) == 1:
-            raise DatasetError(failures[0])
-        told = f" {len(failures):,} could not be read, the first: {failures[0]}" if failures else ""
+        first = next(iter(failures.values()), "")
+        if first and len(sources) == 1:
+            raise DatasetError(first)
+        told = f" {len(failures):,} could not be read, the first: {first}" if first else ""
         raise DatasetError(
             f"{root}: no face is found in {len(sources):,} file{'s' * (len(sources) > 1)}.{told} Lower "
             "faces.min_side or detector.min_score, or take another detector=."
@@ -147,7 +154,7 @@ def _gathered(config: DictConfig, root: Path, folder: Path) -> tuple[pd.DataFram
     log.info(
         "%s: %s faces in %s%s", shown(folder), f"{len(rows):,}", files, f", {without:,} without" if without else ""
     )
-    return rows, failures
+    return rows, [failures[source.name] for source in sources if source.film and source.name in failures]
 
 
 def _to_train(root: Path, out: Path, labels: pd.DataFrame) -> list[str]:
