@@ -27,9 +27,10 @@ from rankpose.metrics import angle_error
 from rankpose.pose import ANGLES
 
 
-def crops(root: Path, out: Path, size: int, room: float) -> int:
-    """Writes a crop of each photograph; gives how many."""
+def crops(root: Path, out: Path, size: int, room: float, most: int | None = None) -> int:
+    """Writes a crop of each photograph, of the first so many; gives how many."""
     records = read_aflw2000(root)
+    records = records.select(np.arange(len(records))[:most])
     out.mkdir(parents=True, exist_ok=True)
     for row in range(len(records)):
         record = records[row]
@@ -91,13 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cutting.add_argument("out", type=Path)
     cutting.add_argument("--size", type=int, default=120)
     cutting.add_argument("--room", type=float, default=1.5)
+    cutting.add_argument("--most", type=int, default=None, help="so many photographs")
     comparing = parts.add_parser("errors")
     comparing.add_argument("labels", type=Path)
     comparing.add_argument("truth", type=Path)
     comparing.add_argument("--min-presence", type=float, default=0.5)
     options = parser.parse_args(arguments)
     if options.part == "crops":
-        print(f"{options.out}: {crops(options.root, options.out, options.size, options.room)} crops")
+        written = crops(options.root, options.out, options.size, options.room, options.most)
+        print(f"{options.out}: {written} crops")
         return
     read = pd.read_csv if options.labels.suffix == ".csv" else pd.read_parquet
     table = errors(read(options.labels), true_poses(options.truth), options.min_presence)

@@ -205,7 +205,7 @@ def test_a_shipped_model_may_be_the_teacher(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["data.root=nowhere"], "data.root=nowhere: no such folder or zip file."),
+        (["data.root=nowhere"], "data.root=nowhere: no such folder, zip file or film."),
         (["data.root={film}", "boxes=crop"], "whose faces the detector finds"),
         (["data.root={film}", "teacher={run}", "out=faces"], "no face is found in 1 file"),
         (["data.root={pictures}", "boxes=dectector"], "boxes=dectector: must be crop, detector or null."),

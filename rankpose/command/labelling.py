@@ -133,6 +133,9 @@ def _pictures(config: DictConfig, root: Path) -> Records:
 
 def _gathered(config: DictConfig, root: Path, folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """The table of the faces that the detector finds, and which films could not be read or not whole."""
+    for key in ("faces", "film"):
+        if not isinstance(config[key], DictConfig):
+            raise ConfigError(f"{key}={config[key]}: has keys of its own, which conf/label.yaml explains.")
     scissors, sampling = Scissors(**config.faces), FilmSampling(**config.film)
     columns: Any = OmegaConf.to_container(config.data.columns)
     sources = sources_in(root, folder, config.data.table, columns, config.data.identity)

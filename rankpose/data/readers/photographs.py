@@ -163,7 +163,10 @@ def _pictures(root: Path) -> list[str]:
             with zipfile.ZipFile(root) as archive:
                 names = archive.namelist()
         except (OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{root}: is no folder, and no zip file that can be read ({error}).") from error
+            raise DatasetError(
+                f"{root}: is no folder, and no zip file that can be read ({error})."
+                f"{' A photograph is labelled with boxes=detector.' if root.suffix.lower() in PICTURES else ''}"
+            ) from error
     return sorted(name for name in names if name.lower().endswith(PICTURES))
 
 
