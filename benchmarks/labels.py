@@ -44,7 +44,7 @@ def true_poses(place: Path) -> pd.DataFrame:
     """(N, 3) degrees by the stem of the picture's name."""
     if place.is_dir():
         records = read_aflw2000(place)
-        table = pd.DataFrame(np.asarray(records.pose), columns=list(ANGLES)).assign(image=list(records.names))
+        table = pd.DataFrame(np.asarray(records.pose), columns=list(ANGLES)).assign(image=np.asarray(records.names))
     else:
         table = pd.read_csv(place) if place.suffix == ".csv" else pd.read_parquet(place)
     missing = [name for name in ("image", *ANGLES) if name not in table]
