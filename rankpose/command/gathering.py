@@ -26,7 +26,7 @@ from rankpose.faces.films import Film
 from rankpose.faces.kinds import FILMS, PICTURES, files_in, is_film, spoken
 from rankpose.faces.pictures import open_picture, picture_of
 from rankpose.files import write_whole
-from rankpose.run.directory import check_writable
+from rankpose.run.directory import check_writable, shown
 
 FACES_PARTIAL = "faces.partial"
 """In the folder of faces, while it is not finished."""
