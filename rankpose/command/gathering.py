@@ -102,7 +102,7 @@ def faces_folder(root: Path, out: str | None, overwrite: bool) -> Path:
     if there and FACES_PARTIAL not in there and not overwrite:
         what = "poses.csv" if "poses.csv" in there else there[0]
         raise ConfigError(
-            f"out={folder}: {what} is there already; overwrite=true writes over it, out=FOLDER elsewhere."
+            f"out={shown(folder)}: {what} is there already; overwrite=true writes over it, out=FOLDER elsewhere."
         )
     return folder
 
