@@ -3,7 +3,8 @@
 FOLDER is AFLW2000-3D's. For each detector of conf/detector whose model is there: heads found and missed among the
 photographs within 99 degrees; the side of the landmarks' square over the geometric mean of the box's sides, with its
 standard deviation; how far its middle lies lower, over its side; how far aside, as a deviation; and milliseconds a
-picture. The means of side and lower are what conf/detector/NAME.yaml has. Prints a table and, last, JSON.
+picture. The means of side and lower are what conf/detector/NAME.yaml has. The last row says how much the crops of
+training (augment=geometric) differ from those of a test in the same way. Prints a table and, last, JSON.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.machine import describe
-from rankpose.data.crop import face_points, read_image
+from rankpose.command.configuration import build, composed
+from rankpose.data.augment import Views
+from rankpose.data.crop import View, face_points, read_image
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError
@@ -77,6 +80,26 @@ def measure(detector: FaceDetector, records: Records) -> Measured:
     )
 
 
+def drawn(views: Views, count: int = 20_000) -> dict[str, float]:
+    """How crops of training differ from those of a test: mean and deviation of their size, and of where they lie.
+
+    Args:
+        views: draws them.
+        count: how many.
+    """
+    rng = np.random.default_rng(0)
+    seen = [views.draw(rng, rng) for _ in range(count)]
+    size = np.array([view.scale / view.zoom for view in seen])
+    across, down = (np.array([view.shift for view in seen]) * size[:, None]).T
+    return {
+        "side": float(size.mean() / View().scale),
+        "side_deviation": float(size.std() / View().scale),
+        "lower": float(down.mean()),
+        "lower_deviation": float(down.std()),
+        "aside_deviation": float(across.std()),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -103,6 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         aside = f"{one.aside_deviation:.3f}"
         print(f"{name:>12} {one.found:>6} {one.missed:>7} {side:>14} {lower:>14} {aside:>6} {one.ms:>6.1f}")
+    training = drawn(build(composed("train", ["augment=geometric"]).augment).views)
+    results["training"] = {key: round(value, 3) for key, value in training.items()}
+    side, lower = (f"{training[key]:.3f} ± {training[f'{key}_deviation']:.3f}" for key in ("side", "lower"))
+    print(f"{'training':>12} {'':>6} {'':>7} {side:>14} {lower:>14} {training['aside_deviation']:>6.3f}")
     print(json.dumps(results | describe("onnxruntime", "opencv-python", "numpy")))
 
 

@@ -1,4 +1,4 @@
-"""Has models say the poses of pictures: `python -m rankpose.label data.root=DIR teacher=opentrack,mediapipe`."""
+"""Has models say the poses of pictures and films: `python -m rankpose.label data.root=DIR teacher=opentrack`."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def main(config: DictConfig) -> None:
     """Faces, teachers, labels, page."""
     check_own_keys(config, "label")
     if not Path(str(config.data.root)).exists():
-        raise DatasetNotFoundError(f"data.root={config.data.root}: no such folder or zip file.")
+        raise DatasetNotFoundError(f"data.root={config.data.root}: no such folder, zip file or film.")
     from rankpose.command.labelling import label  # torch: only once the command line is understood
 
     label(config)

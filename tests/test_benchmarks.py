@@ -8,16 +8,19 @@ import sys
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from commands import PROJECT
 from films import write_film
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import detectors, gpu_train, networks, predict, rivals
+from benchmarks import detectors, gpu_train, labels, networks, predict, rivals
 from rankpose.data.crop import face_points, read_image
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.readers.aflw2000 import read_aflw2000
+from rankpose.data.readers.photographs import read_faces
+from rankpose.pose import ANGLES
 from rankpose.predictors import FaceMeshPredictor, PythonPredictor
 
 pytestmark = pytest.mark.slow
@@ -91,12 +94,35 @@ def test_gpu_train_says_why_a_mode_failed(monkeypatch):
     assert "nowhere.arrow" in found["failed"]
 
 
+def test_labels_are_held_against_true_poses(real_data, tmp_path, capsys):
+    root, out = real_data / "aflw2000", tmp_path / "crops"
+    labels.main(["crops", str(root), str(out), "--most", "5", "--size", "90"])
+    found = read_faces(out)
+    assert len(found) == 5
+    assert read_image(found.images[0]).shape == (90, 90, 3)
+    # the face box that is taken for granted in such a crop is the landmarks'
+    true = read_aflw2000(root)
+    own, taken = true[0], found[0]
+    assert taken.name == own.name.replace(".jpg", ".png")
+    assert (taken.face_box[2:] - taken.face_box[:2]).max() == pytest.approx(60)
+    table = pd.DataFrame(true.pose[:5], columns=list(ANGLES)).assign(image=list(found.names), rejected="")
+    table["yaw"] += 3
+    table["presence"], table["spread"] = [1, 1, 1, 0.2, 0.2], 8.0
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    labels.main(["errors", str(tmp_path / "labels.csv"), str(root)])
+    rows = {row["faces"]: row for row in json.loads(capsys.readouterr().out.splitlines()[-1])}
+    assert (rows["answered"]["count"], rows["presence >= 0.5"]["count"]) == (5, 3)
+    assert [rows["answered"][of] for of in (*ANGLES, "mean")] == pytest.approx([3, 0, 0, 1], abs=1e-3)
+    assert (rows["answers within 10 degrees"]["count"], rows["answers within 5 degrees"]["count"]) == (5, 0)
+
+
 def test_detectors_are_measured_on_a_few_photographs(real_data, capsys):
     detectors.main([str(real_data / "aflw2000"), "--most", "6"])
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["centerface"]["found"] + found["centerface"]["missed"] == 6
     assert found["centerface"]["side"] == pytest.approx(0.925, abs=0.15)
     assert "yunet" not in found, "its model was not given"
+    assert 0.05 < found["training"]["side_deviation"] < 0.1
 
 
 def test_predict_measures_every_step_of_a_film(trained, small_set, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Labels that models give: when they are labels, and `python -m rankpose.label` as a user runs it."""
 
+import contextlib
+import shlex
 import shutil
 import zipfile
 
@@ -8,10 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from commands import run, succeed, train
+from films import crossing, write_film
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rankpose.command.configuration import build, composed
 from rankpose.command.labelling import asked
+from rankpose.data.crop import read_image
 from rankpose.data.crop_rules import RankPoseCrop
 from rankpose.data.readers.photographs import read_faces
 from rankpose.data.record import Records
@@ -99,6 +104,16 @@ def teachers(small_set, tmp_path_factory):
     return [folder / "run0", folder / "run1" / "checkpoints" / "best.ckpt"]
 
 
+def photographs_of(done, folder):
+    """The labelled photographs in a training as the command has it that the log ends with, typed in a folder."""
+    command = shlex.split(done.stdout.splitlines()[-1].partition("rankpose.train ")[2])
+    assert command[0] == "data=mixture", "of so few people"
+    with contextlib.chdir(folder):
+        source = build(composed("train", [*command, "image_size=32"]).data.sources.photographs)
+        source.setup("fit")
+    return source
+
+
 @pytest.mark.slow
 def test_pictures_are_labelled_and_trained_on(pictures, teachers, tmp_path):
     shutil.copytree(pictures, tmp_path / "people")
@@ -112,18 +127,37 @@ def test_pictures_are_labelled_and_trained_on(pictures, teachers, tmp_path):
     assert table["identity"].nunique() == 8
     assert "<svg" in (tmp_path / "people" / "poses.html").read_text()
     assert not list((tmp_path / "people").glob("*.partial"))
-    # the line that the log ends with
-    command = done.stdout.splitlines()[-1].partition("rankpose.train ")[2].replace("'", "").split()
-    small = ["image_size=32", "backbone.options.channels=[8,16,24,32]", "trainer.max_steps=2", "logger=csv"]
-    small += ["data.identities_per_batch=2", "data.split.val_share=0.2", "data.split.test_share=0.2"]
-    trained = succeed(run("train", *command, *small, "data.num_workers=0", "trainer.precision=32-true", cwd=tmp_path))
-    assert "training on photographs" in trained.stdout
+    source = photographs_of(done, tmp_path)
+    train = source.records("train")
+    assert len(train) == 32
+    assert train.weight is not None
+    assert len(source.order(32, 0, 0, 1)) > 0
     refused = run("label", *both, cwd=tmp_path)
     assert refused.returncode == 1
     assert (
         refused.stderr
         == "error: out=people/poses.csv: is there already; overwrite=true replaces it, out=FILE takes another.\n"
     )
+
+
+@pytest.mark.slow
+def test_a_film_becomes_faces_that_a_training_takes(pictures, teachers, tmp_path):
+    one, other = (read_image(str(sorted(pictures.rglob("*.jpg"))[place])) for place in (0, 4))
+    frames, _ = crossing(one, other, count=20)
+    write_film(tmp_path / "talk.mp4", frames, rate=10, sound=False)
+    asked_for = ("data.root=talk.mp4", f"teacher={teachers[0]}", "agree_deg=180", "num_workers=0", "film.every=1")
+    done = succeed(run("label", *asked_for, cwd=tmp_path))
+    folder = tmp_path / "talk_faces"
+    table = pd.read_csv(folder / "poses.csv", keep_default_na=False)
+    assert set(table["identity"]) == {"talk/person1", "talk/person2"}
+    assert set(table["source"]) == {"talk.mp4"}
+    assert {"frame", "time", "left", "weight", "run0_yaw"} <= set(table)
+    assert sorted(folder.glob("*.*")) == [folder / "poses.csv", folder / "poses.html"]
+    source = photographs_of(done, tmp_path)
+    assert len(source.records("train")) == len(table)
+    assert len(source.order(32, 0, 0, 1)) > 0
+    refused = run("label", *asked_for, cwd=tmp_path)
+    assert "error: out=talk_faces: poses.csv is there already" in refused.stderr
 
 
 class Counts:
@@ -171,13 +205,20 @@ def test_a_shipped_model_may_be_the_teacher(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["data.root=nowhere"], "data.root=nowhere: no such folder or zip file."),
+        (["data.root=nowhere"], "data.root=nowhere: no such folder, zip file or film."),
+        (["data.root={film}", "boxes=crop"], "whose faces the detector finds"),
+        (["data.root={film}", "teacher={run}", "out=faces"], "no face is found in 1 file"),
+        (["data.root={pictures}", "boxes=dectector"], "boxes=dectector: must be crop, detector or null."),
+        (["data.root={pictures}", "teacher={run}", "data.crop_scale=4"], "boxes=detector finds the faces"),
         (["data.root={pictures}", "teacher=opentrak"], "teacher=opentrak: is no run, checkpoint or description"),
         (["data.root={pictures}", "teacher={run}", "agree_deg=1e-9", "out=a.csv"], "no face has a label"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, told, pictures, teachers, tmp_path):
-    given = [one.format(pictures=pictures, run=teachers[0]) for one in arguments]
+    film = tmp_path / "grey.mp4"
+    if "data.root={film}" in arguments:
+        write_film(film, [np.full((64, 64, 3), 128, np.uint8)] * 4, sound=False)
+    given = [one.format(pictures=pictures, run=teachers[0], film=film) for one in arguments]
     done = run("label", *given, "num_workers=0", cwd=tmp_path)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

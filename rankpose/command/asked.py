@@ -1,15 +1,14 @@
 """What is asked of `rankpose.predict`: which files, which model, where answers go. Settled before torch is imported."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from omegaconf import DictConfig, OmegaConf
 
 from rankpose.errors import ConfigError, DatasetError
-from rankpose.faces.kinds import FILMS, PICTURES, is_film
+from rankpose.faces.kinds import FILMS, PICTURES, files_in, is_film, spoken
 from rankpose.files import shipped_models
 from rankpose.run.directory import check_writable, shown
 
@@ -78,10 +77,10 @@ def asked_of(config: DictConfig) -> Asked:
     if camera is not None:
         films = []
     elif path.is_dir():
-        for found in _files_in(path, out):
+        for found in files_in(path, out):
             kind = found.suffix.lower()
             if kind in PICTURES or kind in FILMS:
-                (pictures if kind in PICTURES else films).append((_spoken(found.relative_to(path)), found))
+                (pictures if kind in PICTURES else films).append((spoken(found.relative_to(path)), found))
             else:
                 passed_over[kind] += 1
         if not pictures and not films:
@@ -92,7 +91,7 @@ def asked_of(config: DictConfig) -> Asked:
         boxes = path
         pictures = [(name, path.parent / name) for name in _names_in(path)]
     else:
-        (films if is_film(path) else pictures).append((_spoken(Path(path.name)), path))
+        (films if is_film(path) else pictures).append((spoken(Path(path.name)), path))
     drawn: dict[str, Path] = {}
     if config.draw != "none":
         names = [*pictures, *films] if camera is None else [(name, Path(name))]
@@ -130,20 +129,6 @@ def _names_in(table: Path) -> list[str]:
     from rankpose.faces.boxes import read_boxes
 
     return list(read_boxes(table))
-
-
-def _files_in(folder: Path, out: Path) -> Iterator[Path]:
-    """All files of a folder, however deep, in the order of their names; not what this command has left there itself."""
-    own = out.resolve()
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(one for one in folders if not one.startswith(".") and (here / one).resolve() != own)
-        yield from (here / file for file in sorted(files) if not file.startswith("."))
-
-
-def _spoken(path: Path) -> str:
-    """A path as a table can hold it, with forward slashes."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
 def _count(kinds: Counter[str]) -> str:

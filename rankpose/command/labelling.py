@@ -8,15 +8,21 @@ from typing import Any
 
 import hydra
 import numpy as np
+import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from rankpose.command.configuration import build, quiet_libraries
+from rankpose.command.gathering import FACES_PARTIAL, Gathering, faces_folder, sources_in
 from rankpose.data.images import size_and_time
-from rankpose.data.readers.photographs import read_faces
+from rankpose.data.readers.photographs import face_table, read_faces, tells_boxes
 from rankpose.data.record import Records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.evaluation.names import distinct_names
+from rankpose.faces.boxes import TableBoxes
+from rankpose.faces.cutting import FilmSampling, Scissors
+from rankpose.faces.found import not_in_the_middle
+from rankpose.faces.kinds import FILMS, PICTURES, files_in, is_film
 from rankpose.files import CONFIG_DIR, checkpoint_file, shipped_models, write_whole
 from rankpose.predictors.onlookers import Faces, Onlooker, answers, onlooker
 from rankpose.predictors.teachers import Agreement, counts
@@ -28,39 +34,155 @@ log = logging.getLogger(__name__)
 
 
 def label(config: DictConfig) -> None:
-    """Asks the teachers of every face, and leaves the table and its page.
+    """Finds the faces where nobody has, asks the teachers of each, and leaves the table and its page.
 
     Raises:
-        RankPoseError: a mistake, told before the first face.
+        RankPoseError: a mistake, told before the first face; films that could be read in part, when all is written.
     """
     quiet_libraries()
     root = Path(str(config.data.root))
-    out = _place(root, config)
+    found = _faces_are_to_be_found(config, root)
+    folder = faces_folder(root, config.out, config.overwrite) if found else None
+    out = _place(root, config) if folder is None else folder / "poses.csv"
     agreement = Agreement(config.agree_deg, config.min_presence)
     names, teachers = _teachers(config)
-    columns: Any = OmegaConf.to_container(config.data.columns)
-    records = read_faces(root, config.data.table, columns, config.data.crop_scale)
-    if config.data.identity is not None:
-        records = records.identified(config.data.identity)
+    broken: list[str] = []
+    rows: pd.DataFrame | None = None
+    if folder is None:
+        records = _pictures(config, root)
+    else:
+        rows, broken = _gathered(config, root, folder)
+        records = read_faces(folder, rows)
     log.info("%s", records.summary())
     faces = Faces(teachers, records, config.mirror)
     said = asked(faces, out.with_name(f"{out.name}.partial"), names, config.num_workers)
     labels = agreement.labels(said, names, records)
-    found = counts(labels)
-    if not found.get(""):
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.items())
-        raise DatasetError(f"{root}: no face has a label ({reasons}). Raise agree_deg, or take other teachers.")
+    counted = counts(labels)
+    if not counted.get(""):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counted.items())
+        raise DatasetError(
+            f"{root}: no face has a label ({reasons}). Raise agree_deg, lower min_presence, or take other teachers."
+        )
+    if rows is not None:
+        from_where = [name for name in ("image", "source", "frame", "time") if name in rows]
+        labels = labels.merge(rows[from_where], on="image", how="left", validate="1:1")
     write_whole(out, labels.to_csv(index=False) if out.suffix == ".csv" else labels.to_parquet(index=False))
     page = out.with_suffix(".html")
     write_whole(page, labels_page(labels, records, names, agreement))
     out.with_name(f"{out.name}.partial").unlink(missing_ok=True)
-    log.info("%s: %s of %s faces have a label", shown(out), f"{found['']:,}", f"{len(labels):,}")
-    for reason, count in found.items():
+    if folder is not None:
+        (folder / FACES_PARTIAL).unlink(missing_ok=True)
+    log.info("%s: %s of %s faces have a label", shown(out), f"{counted['']:,}", f"{len(labels):,}")
+    for reason, count in counted.items():
         if reason:
             log.info("  left out %s: %s", f"{count:,}", reason)
     log.info("page: %s", shown(page))
-    given = [typed("data.root", str(root)), typed("data.reader.table", str(out))]
-    log.info("train on them: python -m rankpose.train data=photographs augment=photographs %s", " ".join(given))
+    log.info(
+        "train on them: python -m rankpose.train %s",
+        " ".join(_to_train(root if folder is None else folder, out, labels)),
+    )
+    if broken:
+        raise DatasetError(broken[0] if len(broken) == 1 else f"{len(broken)} films: {' '.join(broken)}")
+
+
+def _faces_are_to_be_found(config: DictConfig, root: Path) -> bool:
+    """Whether the detector says where faces are, rather than a table or the middle of each picture."""
+    if config.boxes not in (None, "crop", "detector"):
+        raise ConfigError(f"boxes={config.boxes}: must be crop, detector or null.")
+    film = root.is_file() and is_film(root)
+    films = film or (
+        config.data.table is None
+        and root.is_dir()
+        and any(file.suffix.lower() in FILMS for file in files_in(root, Path(config.out or root / "poses.csv")))
+    )
+    if film and config.boxes == "crop":
+        raise ConfigError(f"boxes=crop: {root} is a film, whose faces the detector finds; leave boxes= out.")
+    if film and config.data.table is not None:
+        raise ConfigError(f"data.table={config.data.table}: tells of pictures, and {root} is a film; leave it out.")
+    if config.boxes is not None or not films:
+        return bool(config.boxes == "detector")
+    if not film and any(file.suffix.lower() in PICTURES for file in files_in(root, root / "poses.csv")):
+        raise ConfigError(
+            f"data.root={root}: holds films as well as pictures. boxes=detector finds the faces in both, boxes=crop "
+            "takes the pictures alone, as crops around a face."
+        )
+    return True
+
+
+def _pictures(config: DictConfig, root: Path) -> Records:
+    """Pictures whose faces a table tells, or that are crops around a face.
+
+    Raises:
+        DatasetError: no table tells where faces are, and most pictures are no crops.
+    """
+    columns: Any = OmegaConf.to_container(config.data.columns)
+    rows = face_table(root, config.data.table, columns)
+    records = read_faces(root, rows, crop_scale=config.data.crop_scale)
+    if config.data.identity is not None:
+        records = records.identified(config.data.identity)
+    if config.boxes is None and not tells_boxes(rows):
+        elsewhere, looked = not_in_the_middle(records, build(config.detector))
+        if 2 * elsewhere > looked:
+            raise DatasetError(
+                f"{root}: nobody says where the faces are, and in {elsewhere} of {looked} pictures the face is not in "
+                "the middle, or of another size than data.crop_scale says. boxes=detector finds the faces, boxes=crop "
+                "takes the pictures as they are."
+            )
+    return records
+
+
+def _gathered(config: DictConfig, root: Path, folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The table of the faces that the detector finds, and which films could not be read or not whole."""
+    for key in ("faces", "film"):
+        if not isinstance(config[key], DictConfig):
+            raise ConfigError(f"{key}={config[key]}: has keys of its own, which conf/label.yaml explains.")
+    scissors, sampling = Scissors(**config.faces), FilmSampling(**config.film)
+    columns: Any = OmegaConf.to_container(config.data.columns)
+    sources = sources_in(root, folder, config.data.table, columns, config.data.identity)
+    detector = build(config.detector)
+    if isinstance(detector, TableBoxes):
+        raise ConfigError("detector=boxes: finds nothing; a table of faces to label is data.table=FILE.")
+    rows, failures = Gathering(folder, detector, scissors, sampling)(sources, OmegaConf.to_container(config.detector))
+    if rows.empty:
+        first = next(iter(failures.values()), "")
+        if first and len(sources) == 1:
+            raise DatasetError(first)
+        told = f" {len(failures):,} could not be read, the first: {first}" if first else ""
+        raise DatasetError(
+            f"{root}: no face is found in {len(sources):,} file{'s' * (len(sources) > 1)}.{told} Lower "
+            "faces.min_side or detector.min_score, or take another detector=."
+        )
+    without = sum(source.name not in set(rows["source"]) for source in sources)
+    files = f"{len(sources):,} file{'s' * (len(sources) > 1)}"
+    log.info(
+        "%s: %s faces in %s%s", shown(folder), f"{len(rows):,}", files, f", {without:,} without" if without else ""
+    )
+    return rows, [failures[source.name] for source in sources if source.film and source.name in failures]
+
+
+def _to_train(root: Path, out: Path, labels: pd.DataFrame) -> list[str]:
+    """The arguments of a training on the labels."""
+    people = labels["identity"][labels["rejected"] == ""].value_counts()
+    if len(people) >= _MANY:
+        return ["data=photographs", "augment=photographs", *_given("data", root, out)]
+    # so few cannot be split; renders judge the network
+    source = "data.sources.photographs"
+    draws = -(-int(people.sum()) // len(people))
+    shares = [f"{source}.split.{part}_share=0" for part in ("val", "test")]
+    return [
+        *("data=mixture", *_given(source, root, out), *shares),
+        f"{source}.draws_per_identity={max(draws, -(-_MANY // len(people)))}",
+    ]
+
+
+def _given(where: str, root: Path, out: Path) -> list[str]:
+    below = out.parent.resolve() == root.resolve() and out.name == "poses.csv"
+    table = [] if below else [typed(f"{where}.reader.table", shown(out))]
+    return [typed(f"{where}.root", shown(root)), *table]
+
+
+_MANY = 64
+"""People from which on a training on these alone is worth it: a batch of them, and some to test on."""
 
 
 def _place(root: Path, config: DictConfig) -> Path:

@@ -144,7 +144,21 @@ class MixtureDataModule(Training):
     def _order_of(self, name: str) -> IdentitySampler:
         # sources of equal size would otherwise have the same turns and colours side by side
         seed = self.seed + 1_000_003 * list(self.shares).index(name)
-        return self.sources[name].order(self.visits[name], seed, *self._process())
+        source, (rank, processes) = self.sources[name], self._process()
+        images = np.bincount(source.records("train").identity)
+        usable, wanted = int((images >= source.images_per_identity).sum()), self.visits[name] * processes
+        if usable * source.draws_per_identity < wanted:
+            way_out = (
+                f"draws_per_identity={-(-wanted // usable)} visits them often enough"
+                if usable
+                else f"images_per_identity={images.max()} takes them as they are"
+            )
+            raise ConfigError(
+                f"data.sources.{name}: {usable:,} of {len(images):,} identities have "
+                f"images_per_identity={source.images_per_identity} images; each visited {source.draws_per_identity} "
+                f"times, they do not give the {wanted:,} visits of a batch. data.sources.{name}.{way_out}."
+            )
+        return source.order(self.visits[name], seed, rank, processes)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         parts = [self.sources[name].crops(self._weighted(name)) for name in self.shares]

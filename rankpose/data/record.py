@@ -110,15 +110,7 @@ class Records:
         Raises:
             ConfigError: no regular expression, or a name that does not fit it.
         """
-        try:
-            wanted = re.compile(pattern)
-        except re.error as error:
-            raise ConfigError(f"data.identity={pattern}: is no regular expression ({error}).") from None
-        found = [wanted.match(os.path.splitext(str(self.names[i]))[0]) for i in range(len(self))]
-        if None in found:
-            name = self.names[found.index(None)]
-            raise ConfigError(f"data.identity={pattern}: does not fit {name}, so that nobody knows who it shows.")
-        who = [match[1] if match.re.groups else match[0] for match in found if match is not None]
+        who = people_of(pattern, [str(name) for name in self.names])
         identity, identity_names = numbered(pa.array(who, pa.string()))
         return replace(self, identity=identity, identity_names=identity_names)
 
@@ -310,6 +302,19 @@ def numbered(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return place[coded.indices.to_numpy()], different[order]
 
 
+def people_of(pattern: str, names: Sequence[str]) -> list[str]:
+    """Who pictures show, by their names; see `Records.identified`."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"data.identity={pattern}: is no regular expression ({error}).") from None
+    found = [wanted.match(os.path.splitext(name)[0]) for name in names]
+    if None in found:
+        name = names[found.index(None)]
+        raise ConfigError(f"data.identity={pattern}: does not fit {name}, so that nobody knows who it shows.")
+    return [match[1] if match.re.groups else match[0] for match in found if match is not None]
+
+
 def split_by_share(
     records: Records, persons: np.ndarray, what: str, val_share: float, test_share: float, may_lack: bool = False
 ) -> Splits:
@@ -324,7 +329,7 @@ def split_by_share(
         may_lack: a share may be 0, and its part empty.
 
     Raises:
-        DatasetError: fewer than three.
+        DatasetError: fewer than parts that are to have some.
     """
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not ((share == 0 and may_lack) or 0 < share < 1) or val_share + test_share >= 1:
@@ -332,7 +337,7 @@ def split_by_share(
                 f"data.split.{name}={share}: shares must be above 0 and, val_share and test_share together, below 1."
             )
     drawn = sorted(set(persons.tolist()), key=lambda name: (zlib.crc32(name.encode()), name))
-    if len(drawn) < 3:
+    if len(drawn) < 1 + (val_share > 0) + (test_share > 0):
         raise DatasetError(
             f"{records.dataset}: holds images of {len(drawn)} {what}; training, validation and test need one "
             "each at least."

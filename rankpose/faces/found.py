@@ -1,4 +1,8 @@
-"""What does a detector cost? A test set with the boxes that it finds, in place of those that the set has."""
+"""What does a detector make of faces whose boxes are known, or taken for known?
+
+A test set with the boxes that it finds in place of its own says what a detector costs; and whole photographs can be
+told from crops around a face.
+"""
 
 from dataclasses import replace
 
@@ -35,3 +39,24 @@ def found_by(detector: FaceDetector, records: Records) -> Records:
     missed = tuple(Reject(str(records.images[row]), REASON) for row, box in enumerate(boxes) if box is None)
     found = np.array([box for box in boxes if box is not None], dtype=np.float32).reshape(-1, 4)
     return replace(records.select(rows), face_box=found, landmarks=None, rejects=(*records.rejects, *missed))
+
+
+def not_in_the_middle(records: Records, detector: FaceDetector, most: int = 24) -> tuple[int, int]:
+    """Of some records, evenly drawn: in how many no detected face is where its box is, and in how many one is detected.
+
+    A face is where the box is if their middles are no farther apart than a third of the box's side and neither is
+    more than 1.6 times as large as the other.
+    """
+    elsewhere = looked = 0
+    for row in np.unique(np.linspace(0, len(records) - 1, most).astype(int)):
+        record = records[int(row)]
+        boxes = [detector.to_face_box(face.box) for face in detector(read_image(record.image))]
+        if not boxes:
+            continue
+        own = record.face_box.astype(np.float64)
+        side = float((own[2:] - own[:2]).max())
+        away = [float(np.linalg.norm((box[:2] + box[2:] - own[:2] - own[2:]) / 2)) / side for box in boxes]
+        nearest = boxes[int(np.argmin(away))]
+        looked += 1
+        elsewhere += min(away) > 1 / 3 or not 1 / 1.6 < (nearest[2] - nearest[0]) / side < 1.6
+    return elsewhere, looked

@@ -1,5 +1,7 @@
 """Which files are pictures and which are films? Told by their names, so that a folder is looked through at once."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 PICTURES = frozenset(
@@ -34,3 +36,17 @@ def is_film(path: Path) -> bool:
         or begin[:4] == b"\x1a\x45\xdf\xa3"
         or (begin[:4] == b"RIFF" and brand == b"AVI ")
     )
+
+
+def files_in(folder: Path, out: Path) -> Iterator[Path]:
+    """All files of a folder, however deep, in the order of their names; not those below `out`, which a command left."""
+    own = out.resolve()
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(one for one in folders if not one.startswith(".") and (here / one).resolve() != own)
+        yield from (here / file for file in sorted(files) if not file.startswith("."))
+
+
+def spoken(path: Path) -> str:
+    """A path as a table can hold it, with forward slashes."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")

@@ -48,6 +48,19 @@ def open_picture(path: str | Path) -> Picture:
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else first_line(error)
         raise DatasetError(f"{path}: cannot be read ({said}).") from error
+    return picture_of(content, path)
+
+
+def picture_of(content: bytes, path: Path) -> Picture:
+    """The picture that bytes of a file are.
+
+    Args:
+        content: of the file.
+        path: what errors call it.
+
+    Raises:
+        DatasetError: no picture, damaged, or too large.
+    """
     if not content:
         raise DatasetError(f"{path}: is empty.")
     try:

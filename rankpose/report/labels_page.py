@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from rankpose.data.crop import face_points, read_image
 from rankpose.data.crop_rules import RankPoseCrop
@@ -96,6 +97,7 @@ def _histogram(kept: pd.DataFrame, angle: str) -> Panel:
     )
     axes.set_xlabel(f"{angle}, degrees")
     axes.set_ylabel("faces")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     return to_panel(figure, angle.capitalize())
 
 

@@ -179,6 +179,21 @@ def test_what_is_no_mixture_is_told(mixture, told):
     assert str(error.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("photographs", "way_out"),
+    [
+        ({"train_identities": 2}, r"draws_per_identity=2 visits them often enough"),
+        ({"images_per_identity": 2}, r"images_per_identity=1 takes them as they are"),
+    ],
+)
+def test_a_source_that_does_not_fill_its_share_is_named_with_the_way_out(mixture, photographs, way_out):
+    module = mixture(photographs=photographs)
+    with pytest.raises(
+        ConfigError, match=rf"^data\.sources\.photographs: .*\. data\.sources\.photographs\.{way_out}\.$"
+    ):
+        module.train_dataloader()
+
+
 def test_an_empty_part_is_told(mixture):
     module = mixture()
     module.sources["people"].split = lambda records: replace(split(records), val=records.select(np.zeros(0, int)))

@@ -14,7 +14,7 @@ from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.identity_sampler import Draw
 from rankpose.data.packed.reading import PackedSquare, read_packed
 from rankpose.data.packed.writing import prepare
-from rankpose.data.readers.photographs import read_photographs, split_by_person
+from rankpose.data.readers.photographs import read_faces, read_photographs, split_by_person
 from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
 from rankpose.pose import ANGLES
 
@@ -156,6 +156,8 @@ WRONG = {
     "bob_0.png: yaw is no number (left)": lambda _, table: table.assign(yaw=[0, 0, 0, "left", 0, 0, 0, 0, 9]),
     "cid_2.png: has a weight below 0": lambda _, table: table.assign(weight=[1.0] * 8 + [-1]),
     "has no rows": lambda _, table: table[:0],
+    "has a column left and none top, right, bottom: a face box is": lambda _, table: table.assign(left=3),
+    "has a column x0 and none y0, x1, y1, ...: a face box is": lambda _, table: table.assign(x0=3),
 }
 
 
@@ -166,6 +168,22 @@ def test_a_table_that_cannot_be_used_is_told_in_one_line(pictures, told):
     assert told in str(error.value)
     assert "poses.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_table_of_faces_to_label_has_its_own_key_for_columns(pictures):
+    root, table = pictures
+    table.rename(columns={"image": "file"}).to_csv(root / "faces.csv", index=False)
+    with pytest.raises(DatasetError, match=r"has no column image; .* data\.columns=\{image: NAME\}"):
+        read_faces(root, "faces.csv")
+    assert len(read_faces(root, "faces.csv", {"image": "file"})) == 9
+
+
+def test_one_person_can_be_trained_on_where_another_set_judges(pictures):
+    pictures[1]["identity"] = "ann"
+    records = read(pictures)
+    assert [len(part) for part in vars(split_by_person(records, 0, 0)).values()] == [9, 0, 0]
+    with pytest.raises(DatasetError, match="holds images of 1 people; training, validation and test need one each"):
+        split_by_person(records, 0.1, 0)
 
 
 def test_radians_are_read_when_they_are_named(pictures):

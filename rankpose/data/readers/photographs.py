@@ -34,6 +34,8 @@ _BOX = ["left", "top", "right", "bottom"]
 _LANDMARKS = [f"{axis}{k}" for k in range(68) for axis in "xy"]
 _RADIANS = 3.2
 """Angles of faces that all lie below are in radians more likely than in degrees."""
+_COLUMNS = "data.reader.columns"
+"""The key that says what columns are called; `rankpose.label` has another."""
 _NO = ("", "0", "0.0", "false", "no", "nan", "none")
 _YES = ("1", "1.0", "true", "yes")
 
@@ -94,7 +96,7 @@ def read_photographs(
 
 def read_faces(
     root: str | Path,
-    table: str | Path | None = None,
+    table: str | Path | pd.DataFrame | None = None,
     columns: Mapping[str, str] | None = None,
     crop_scale: float = 1.5,
 ) -> Records:
@@ -102,7 +104,8 @@ def read_faces(
 
     Args:
         root: a folder, however deep, or a zip file.
-        table: says which pictures there are and where their faces are; None takes all pictures.
+        table: says which pictures there are and where their faces are, a file or what `face_table` made of one; None
+            takes all pictures.
         columns, crop_scale: as of `read_photographs`.
 
     Raises:
@@ -110,21 +113,41 @@ def read_faces(
         DatasetError: a table that cannot be used, or no picture that can.
     """
     root = Path(root)
-    if not root.exists():
-        raise PHOTOGRAPHS.missing(root, how="Set data.root to a folder or zip file of pictures.")
     if not crop_scale > 0:
         raise ConfigError(f"data.crop_scale={crop_scale}: must be above 0.")
-    if table is None:
-        file, rows = root, pd.DataFrame({"image": _pictures(root)})
-        if rows.empty:
-            raise PHOTOGRAPHS.missing(root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
-    else:
-        file = _place(root, table)
-        rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    rows = table if isinstance(table, pd.DataFrame) else face_table(root, table, columns)
+    file = root if table is None or isinstance(table, pd.DataFrame) else _place(root, table)
     names = _names(file, rows)
     box, landmarks = _where(file, rows)
     pose = np.zeros((len(names), 3), np.float32)
     return _records(root, file, rows, names, pose, _rejected(rows), None, box, landmarks, crop_scale)
+
+
+def face_table(
+    root: str | Path, table: str | Path | None = None, columns: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The table of pictures whose poses are not known; arguments and errors as of `read_faces`."""
+    root = Path(root)
+    if not root.exists():
+        raise PHOTOGRAPHS.missing(root, how="Set data.root to a folder or zip file of pictures.")
+    if table is None:
+        rows = pd.DataFrame({"image": _pictures(root)})
+        if rows.empty:
+            raise PHOTOGRAPHS.missing(root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
+        return rows
+    file = _place(root, table)
+    rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
+    return rows.assign(image=_names(file, rows, "data.columns"))
+
+
+def tells_boxes(rows: pd.DataFrame) -> bool:
+    """Whether a table says where faces are."""
+    return set(_BOX) <= set(rows) or set(_LANDMARKS) <= set(rows)
+
+
+def identities_of(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Who pictures show, as said at the top."""
+    return [str(one) for one in _identities(rows, names).to_pylist()]
 
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -140,12 +163,23 @@ def _pictures(root: Path) -> list[str]:
             with zipfile.ZipFile(root) as archive:
                 names = archive.namelist()
         except (OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(f"{root}: is no folder, and no zip file that can be read ({error}).") from error
+            raise DatasetError(
+                f"{root}: is no folder, and no zip file that can be read ({error})."
+                f"{' A photograph is labelled with boxes=detector.' if root.suffix.lower() in PICTURES else ''}"
+            ) from error
     return sorted(name for name in names if name.lower().endswith(PICTURES))
 
 
 def _where(file: Path, rows: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The face boxes (N, 4) and the landmarks (N, 68, 2), pixels, as far as the table has them."""
+    for columns in (_BOX, _LANDMARKS):
+        missing = [name for name in columns if name not in rows]
+        if 0 < len(missing) < len(columns):
+            there = next(name for name in columns if name in rows)
+            raise DatasetError(
+                f"{file}: has a column {there} and none {', '.join(missing[:3])}{', ...' * (len(missing) > 3)}: a face "
+                "box is left, top, right, bottom, and landmarks are x0, y0 to x67, y67. Add them, or take it out."
+            )
     landmarks = None
     if set(_LANDMARKS) <= set(rows):
         landmarks = _numbers(file, rows, _LANDMARKS).astype(np.float32).reshape(-1, 68, 2)
@@ -242,23 +276,26 @@ def _read_table(file: Path) -> pd.DataFrame:
         raise DatasetError(f"{file}: cannot be read as a table ({' '.join(str(error).split())}).") from error
 
 
-def _names(file: Path, rows: pd.DataFrame) -> list[str]:
+def _names(file: Path, rows: pd.DataFrame, key: str = _COLUMNS) -> list[str]:
     if "image" not in rows:
-        raise _lacks(file, ["image"], rows)
+        raise _lacks(file, ["image"], rows, key)
     names = [str(name).strip().replace("\\", "/") for name in rows["image"]]
     doubled = pd.Series(names)[pd.Series(names).duplicated()]
     if len(doubled):
-        raise DatasetError(f"{file}: names {doubled.iloc[0]} more than once; an image has one row.")
+        raise DatasetError(
+            f"{file}: names {doubled.iloc[0]} more than once; an image has one row. Of a photograph with several faces "
+            "rankpose.label boxes=detector makes an image of each."
+        )
     if not names:
         raise DatasetError(f"{file}: has no rows.")
     return names
 
 
-def _lacks(file: Path, missing: Sequence[str], rows: pd.DataFrame) -> DatasetError:
+def _lacks(file: Path, missing: Sequence[str], rows: pd.DataFrame, key: str = _COLUMNS) -> DatasetError:
     there = ", ".join(map(str, list(rows)[:12]))
     return DatasetError(
         f"{file}: has no column {', '.join(missing)}; there are {there}{', ...' if len(rows.columns) > 12 else ''}. "
-        f"data.reader.columns={{{missing[0]}: NAME}} says what it is called."
+        f"{key}={{{missing[0]}: NAME}} says what it is called."
     )
 
 
