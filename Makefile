@@ -5,11 +5,12 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 PACKAGES := --editable '.[dev]' --constraint constraints.txt
 ARGS ?=
+PYTEST := $(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # A package has one name, however it is written
 NAMED := sed -E ':a;s/^([^=]*)[._]/\1-/;ta'
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format docs notebooks outdated clean
+.PHONY: help install train test test-all lint format docs notebooks outdated clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -27,11 +28,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: install  ## Make the embedded data set, train RankPose on it, test it, draw report.html
 	$(RUN) -m rankpose.train $(ARGS)
 
-test: install  ## Check style and types, and run all tests; ARGS="-m 'not slow'" leaves the trainings out
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
-	$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 $(ARGS)
+test: lint  ## Check style and types, and run the tests; ARGS="-m 'not slow'" leaves out all that start a command
+	$(PYTEST) -m 'not long' $(ARGS)
+
+test-all: lint  ## The same with the long tests: sweeps, clusters, kills at any moment, every notebook
+	$(PYTEST) $(ARGS)
 
 lint: install  ## Check style and types only
 	$(RUN) -m ruff check .

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from rankpose.command.configuration import build, check_own_keys, entry_point
+from rankpose.command.places import check_data_there
 from rankpose.errors import ConfigError, one_line_errors
 from rankpose.run.directory import shown
 from rankpose.run.keys import typed
@@ -17,14 +18,15 @@ log = logging.getLogger(__name__)
 @one_line_errors
 def main(config: DictConfig) -> None:
     """Reads the folder's annotations, then packs its images."""
-    from rankpose.data.packed.writing import prepare  # only once the command line is understood
-
     check_own_keys(config, "prepare")
     if "sources" in config.data:
         raise ConfigError(
             "data=mixture: pack its sources one by one (data=synthetic, data=photographs, ...) and train with "
             "data.sources.NAME.packed=FILE."
         )
+    check_data_there(config)
+    from rankpose.data.packed.writing import prepare  # torch: only once the command line is understood
+
     root, max_angle = Path(str(config.data.root)), config.data.max_angle
     reader, crop = build(config.data.reader), build(config.crop)
     named = root.resolve() if root.name in ("", "..") else root  # "." has no name of its own

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from rankpose.data.columns import MappedColumn, Prefixed, as_numpy, fixed_lists
-from rankpose.errors import ConfigError, DatasetError, DatasetNotFoundError
+from rankpose.errors import ConfigError, DatasetError
 
 Texts = np.ndarray | MappedColumn | Prefixed
 """A column of texts."""
@@ -349,8 +349,3 @@ def one_chunk(table: pa.Table, column: str) -> pa.Array:
     """A column as one array; copies only where it has several pieces."""
     chunks = table.column(column).chunks
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
-
-
-def not_found(dataset: str, root: object, what: str, how: str) -> DatasetNotFoundError:
-    """The error for a data set that is not where it should be: names the folder and the ways out."""
-    return DatasetNotFoundError(f"{dataset}: {what} in {root}. {how} Without any download, use data=synthetic.")

@@ -27,6 +27,8 @@ from rankpose.pose.decoding import (
     six_numbers_to_rotmat,
 )
 
+_OF_TWO_ROWS = 7
+
 
 @checked()
 @dataclass(frozen=True)
@@ -292,6 +294,40 @@ class LandmarkOutput(_FramedOutput):
             raise ConfigError(f"mean_face={self.mean_face}: cannot be read as rows of numbers ({error}).") from None
 
 
+@checked()
+@dataclass(frozen=True)
+class ScaledRowsOutput(_FramedOutput):
+    """The two rows of a scaled rotation that stand among the numbers of a 3D morphable model's fit.
+
+    3DDFA's networks (Guo et al., ECCV 2020) give a 3x4 matrix of scale, rotation and shift, row after row, before shape
+    and expression, each number less its mean in training and over its deviation there. The rotation is of its first
+    two rows: the third of so small a matrix says less than their product.
+
+    Args:
+        mean, std: of the model's first seven numbers, in its training set: two rows but the second's shift.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != _OF_TWO_ROWS:
+                raise ConfigError(f"{key}: must be {_OF_TWO_ROWS} numbers, not {len(getattr(self, key))}.")
+
+    def to_pose(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        numbers = outputs[self.name].double().flatten(1)
+        if numbers.shape[1] < _OF_TWO_ROWS:
+            raise ConfigError(
+                f"name={self.name}: has {numbers.shape[1]} numbers an image, two rows are {_OF_TWO_ROWS} or more."
+            )
+        numbers = numbers[:, :_OF_TWO_ROWS] * numbers.new_tensor(self.std) + numbers.new_tensor(self.mean)
+        rotation = six_numbers_to_rotmat(numbers[:, [0, 1, 2, 4, 5, 6]]).mT
+        axes = frame_axes(self.frame).to(rotation)
+        return rotmat_to_euler(axes @ rotation @ axes.T).float()
+
+
 OUTPUT_KINDS: dict[str, type] = {
     "angles": AngleOutput,
     "bins": BinOutput,
@@ -299,5 +335,6 @@ OUTPUT_KINDS: dict[str, type] = {
     "six_numbers": SixNumberOutput,
     "quaternion": QuaternionOutput,
     "landmarks": LandmarkOutput,
+    "scaled_rows": ScaledRowsOutput,
 }
 """The kinds by the names that a model's description uses."""

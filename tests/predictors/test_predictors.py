@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -52,6 +53,7 @@ from rankpose.predictors.outputs import (
     Logits,
     MatrixOutput,
     QuaternionOutput,
+    ScaledRowsOutput,
     SixNumberOutput,
 )
 from rankpose.task import PoseScoring
@@ -175,6 +177,26 @@ def test_a_rotation_in_any_frame_gives_its_pose(pose, frame, transpose, scale):
         for order, quaternion in (("xyzw", [x, y, z, w]), ("wxyz", [w, x, y, z])):
             found = QuaternionOutput("q", frame, transpose, order).to_pose({"q": torch.tensor([quaternion])})
             assert torch.allclose(found.double(), pose, atol=0.01)
+
+
+@given(pose=ANY_POSE, scale=st.floats(1e-4, 1e-3), shift=st.floats(-100, 100))
+@settings(deadline=None, max_examples=30)
+def test_3ddfa_gives_two_rows_of_a_scaled_rotation(pose, scale, shift):
+    """As its public code reads them: numbers times their deviation plus their mean, then rows of unit length."""
+    content = yaml.safe_load(Path(CONFIG_DIR, "predictor", "3ddfa_v2.yaml").read_text(encoding="utf-8"))
+    kind = ScaledRowsOutput(**{key: value for key, value in content["description"]["output"].items() if key != "kind"})
+    rotation = euler_to_rotmat(torch.tensor([pose], dtype=torch.float64))[0].numpy()
+    fit = np.column_stack([scale * rotation, [shift] * 3]).reshape(-1)
+    numbers = np.concatenate([(fit[:7] - kind.mean) / kind.std, fit[7:], np.ones(50)])
+    assert kind.to_pose({"output": torch.from_numpy(numbers)[None]})[0].tolist() == pytest.approx(pose, abs=0.01)
+
+
+def test_too_few_numbers_for_two_rows_are_told():
+    frame = ["right", "up", "towards"]
+    with pytest.raises(ConfigError, match="mean: must be 7 numbers, not 6"):
+        ScaledRowsOutput("p", frame, [0.0] * 6, [1.0] * 7)
+    with pytest.raises(ConfigError, match="name=p: has 6 numbers an image"):
+        ScaledRowsOutput("p", frame, [0.0] * 7, [1.0] * 7).to_pose({"p": torch.zeros(1, 6)})
 
 
 @given(pose=ANY_POSE)

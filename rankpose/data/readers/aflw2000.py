@@ -16,13 +16,10 @@ from pathlib import Path
 
 from rankpose.data.readers.index import read_indexed, survey
 from rankpose.data.readers.mat_files import read_annotated
-from rankpose.data.record import Layout, Records, not_found
+from rankpose.data.readers.sources import AFLW2000
+from rankpose.data.record import Layout, Records
 
-NAME = "AFLW2000-3D"
-HOW = (
-    "Download AFLW2000-3D.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root (in evaluation "
-    "roots.aflw2000) to the folder that holds image00002.jpg and its .mat; data/README.md has the details."
-)
+NAME = AFLW2000.name
 
 
 def identity_of(name: str) -> str:
@@ -49,8 +46,8 @@ def read_aflw2000(root: str | Path, max_angle: float | None = 99.0, strict: bool
     """
     root = Path(root)
     if not os.path.isdir(root):
-        raise not_found(NAME, root, "no such folder", HOW)
+        raise AFLW2000.missing(root)
     found = survey(root, [""])
     if not found.names:
-        raise not_found(NAME, root, "no images (image*.jpg)", HOW)
+        raise AFLW2000.missing(root, "no images (image*.jpg)")
     return read_indexed(LAYOUT, root, found, max_angle, strict)

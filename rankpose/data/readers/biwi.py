@@ -50,15 +50,12 @@ from rankpose.data.images import check_image, read_file
 from rankpose.data.perspective import turn_towards
 from rankpose.data.readers.boxes import BoxSource, Frame
 from rankpose.data.readers.index import entries
-from rankpose.data.record import Annotation, BadFile, Layout, Records, Reject, Splits, not_found, read_records
+from rankpose.data.readers.sources import BIWI
+from rankpose.data.record import Annotation, BadFile, Layout, Records, Reject, Splits, read_records
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler
 
-NAME = "BIWI"
-HOW = (
-    "Download kinect_head_pose_db.tgz from its authors' page (ETH Zurich), unpack it, and set data.root (in "
-    "evaluation roots.biwi) to the folder that holds 01 to 24; data/README.md has the details."
-)
+NAME = BIWI.name
 FACE_WIDTH_MM = 150.0
 """Width and height of the box around the head's centre: about the extent of 68 landmarks on a grown-up's head."""
 FLIP_Y_AND_Z = np.diag([1.0, -1.0, -1.0])
@@ -287,7 +284,7 @@ def read_biwi(
         raise ConfigError(f"sequences={wanted}: BIWI's recordings are '01' to '24', in quotes where YAML reads them.")
     root = Path(root)
     if not os.path.isdir(root):
-        raise not_found(NAME, root, "no such folder", HOW)
+        raise BIWI.missing(root)
     root = next((root / inner for inner in INNER_FOLDERS if (root / inner).is_dir()), root)
     names = [
         f"{sequence}/{frame}_rgb.png"
@@ -296,7 +293,7 @@ def read_biwi(
         for frame in _frames(root / sequence)
     ]
     if not names:
-        raise not_found(NAME, root, f"no frames ({wanted[0]}/frame_*_pose.txt)", HOW)
+        raise BIWI.missing(root, f"no frames ({wanted[0]}/frame_*_pose.txt)")
     reasons = {name: reason for name in names if (reason := boxes.leaves_out(name)) is not None}
     if len(reasons) == len(names):
         raise DatasetError(f"{root}: all {len(names):,} frames are {reasons[names[0]]}. The first: {names[0]}.")

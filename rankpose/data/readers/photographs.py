@@ -24,12 +24,12 @@ import pyarrow as pa
 import torch
 
 from rankpose.data.images import check_image, inside
-from rankpose.data.record import BEYOND_RANGE, BadFile, Records, Reject, Splits, not_found, numbered, split_by_share
+from rankpose.data.readers.sources import PHOTOGRAPHS
+from rankpose.data.record import BEYOND_RANGE, BadFile, Records, Reject, Splits, numbered, split_by_share
 from rankpose.errors import ConfigError, DatasetError
 from rankpose.pose import ANGLES, euler_to_rotmat, mean_rotation, rotmat_to_euler, spread
 
-NAME = "photographs"
-HOW = "Set data.root to a folder or zip file of pictures, and data.reader.table to their table (image,yaw,pitch,roll)."
+NAME = PHOTOGRAPHS.name
 _BOX = ["left", "top", "right", "bottom"]
 _LANDMARKS = [f"{axis}{k}" for k in range(68) for axis in "xy"]
 _RADIANS = 3.2
@@ -73,7 +73,7 @@ def read_photographs(
     """
     root = Path(root)
     if not root.exists():
-        raise not_found(NAME, root, "no such folder or zip file", HOW)
+        raise PHOTOGRAPHS.missing(root)
     if unit not in (None, "degrees", "radians"):
         raise ConfigError(f"data.reader.unit={unit}: must be degrees or radians.")
     if not crop_scale > 0:
@@ -111,13 +111,13 @@ def read_faces(
     """
     root = Path(root)
     if not root.exists():
-        raise not_found(NAME, root, "no such folder or zip file", "Set data.root to a folder or zip file of pictures.")
+        raise PHOTOGRAPHS.missing(root, how="Set data.root to a folder or zip file of pictures.")
     if not crop_scale > 0:
         raise ConfigError(f"data.crop_scale={crop_scale}: must be above 0.")
     if table is None:
         file, rows = root, pd.DataFrame({"image": _pictures(root)})
         if rows.empty:
-            raise not_found(NAME, root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
+            raise PHOTOGRAPHS.missing(root, f"holds no picture ({', '.join(PICTURES)})", "Set data.root to some.")
     else:
         file = _place(root, table)
         rows = _read_table(file).rename(columns={theirs: ours for ours, theirs in (columns or {}).items()})
@@ -228,7 +228,7 @@ def _place(root: Path, table: str | Path) -> Path:
     below = (root if root.is_dir() else root.parent) / table
     found = next((path for path in (below, Path(table)) if path.is_file()), None)
     if found is None:
-        raise not_found(NAME, below.parent, f"no table {table}", HOW)
+        raise PHOTOGRAPHS.missing(below.parent, f"no table {table}")
     return found
 
 

@@ -26,14 +26,11 @@ import numpy as np
 
 from rankpose.data.readers.index import entries, read_indexed, survey
 from rankpose.data.readers.mat_files import read_annotated
-from rankpose.data.record import Layout, Records, Splits, not_found, split_by_share
+from rankpose.data.readers.sources import W300LP
+from rankpose.data.record import Layout, Records, Splits, split_by_share
 from rankpose.errors import DatasetError
 
-NAME = "300W-LP"
-HOW = (
-    "Download 300W-LP.zip from its authors' page (3DDFA, CVPR 2016), unpack it, and set data.root (in evaluation "
-    "roots.w300lp) to the folder that holds AFW, HELEN, IBUG, LFPW and their _Flip; data/README.md has the details."
-)
+NAME = W300LP.name
 NO_SAMPLES = ("landmarks", "Code")
 _MIRRORED = r"[_-](?:h?flip(?:ped)?|mirror(?:ed)?)"
 _VIEW = re.compile(rf"(?:{_MIRRORED})?(?:_\d+)?(?:{_MIRRORED})?$", re.IGNORECASE)
@@ -70,16 +67,16 @@ def read_300w_lp(
     """
     root = Path(root)
     if not os.path.isdir(root):
-        raise not_found(NAME, root, "no such folder", HOW)
+        raise W300LP.missing(root)
     found = survey(root, subset_folders(root))
     if not found.names:
-        raise not_found(NAME, root, "no images (<subset>/*.jpg)", HOW)
+        raise W300LP.missing(root, "no images (<subset>/*.jpg)")
     records = read_indexed(LAYOUT, root, found, max_angle, strict)
     if subsets is None:
         return records
     missing = sorted(set(subsets) - {subset_of(name) for name in records.identity_names})
     if missing:
-        raise not_found(NAME, root, f"no images of {', '.join(missing)}", HOW)
+        raise W300LP.missing(root, f"no images of {', '.join(missing)}")
     wanted = np.array([subset_of(name) in subsets for name in records.identity_names])
     return records.select(np.flatnonzero(wanted[records.identity]))
 
