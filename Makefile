@@ -53,7 +53,7 @@ outdated: install  ## What is newer than constraints.txt; then the tests that st
 	mkdir -p build/outdated
 	echo uv | $(VENV)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --unsafe-package setuptools \
 		--python $(RUN) --extra dev --output-file build/outdated/newest.txt pyproject.toml -
-	for file in constraints.txt build/outdated/newest.txt; do $(NAMED) $$file | sort > build/outdated/$$(basename $$file).named; done
+	for file in constraints.txt build/outdated/newest.txt; do $(NAMED) $$file | tr A-Z a-z | sort > build/outdated/$$(basename $$file).named; done
 	-diff --side-by-side --suppress-common-lines --width 100 build/outdated/constraints.txt.named build/outdated/newest.txt.named
 	$(PYTHON) -m venv --clear build/outdated/venv
 	$(VENV)/bin/uv pip install --quiet --python build/outdated/venv/bin/python --editable '.[dev]' --constraint build/outdated/newest.txt
