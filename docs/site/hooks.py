@@ -29,6 +29,8 @@ MOVED = {
 }
 """Links as they are right in the repository, and as they are right on the site."""
 CSS = """
+.drawn { overflow-x: auto; }
+.house { min-width: 44rem; }
 .house path { fill: none; stroke: var(--md-default-fg-color--light); stroke-width: 1.3; }
 .house rect { fill: var(--md-code-bg-color); stroke: var(--md-primary-fg-color); stroke-width: 1.5; }
 .house rect.command { fill: var(--md-primary-fg-color); }
@@ -36,6 +38,7 @@ CSS = """
 .house rect.command + text { fill: var(--md-primary-bg-color); }
 .equation { overflow: auto hidden; padding: 0.3em 0; margin: 1em 0; font-size: 1.15em; }
 .md-typeset table:not([class]) { font-size: 0.68rem; }
+.md-typeset td code { word-break: normal; }
 .md-typeset td:first-child code { white-space: nowrap; }
 .md-grid { max-width: 74rem; }
 """
@@ -85,7 +88,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             "Filled: commands. Lines go from a room to those below that it imports; ways that a longer one stands for "
             "are left out."
         )
-        markdown = f"{first}\n\n<div>{drawn}</div>\n\n{said}\n\n{rest}"
+        markdown = f"{first}\n\n<div class='drawn'>{drawn}</div>\n\n{said}\n\n{rest}"
     return markdown
 
 
