@@ -9,6 +9,7 @@ from typing import Any
 
 _PLACES = {
     "CropDataset": "rankpose.data.batches",
+    "Estimator": "rankpose.predictors.load",
     "IdentitySampler": "rankpose.data.identity_sampler",
     "PoseDataModule": "rankpose.data.datamodule",
     "PoseNet": "rankpose.models",

@@ -24,6 +24,10 @@ WEIGHTS_DIR = _HERE / "models" / "weights"
 """Where the models lie that come with the package, each with its card."""
 
 
+PUBLISHED, DESCRIPTION = "model.safetensors", "config.json"
+"""What Hugging Face's hub calls the weights of a model and what says what they are of."""
+
+
 def shipped_models() -> dict[str, Path]:
     """The models that come with the package, by name: their weights."""
     return {file.stem: file for file in sorted(WEIGHTS_DIR.glob("*.safetensors"))}
@@ -32,13 +36,14 @@ def shipped_models() -> dict[str, Path]:
 def checkpoint_file(path: str | Path) -> Path:
     """The checkpoint that a path means: of a run's folder, or of the folder of its checkpoints, the best one.
 
-    The name of a model that comes with the package (`shipped_models`) means its weights.
+    A folder as Hugging Face's hub has it (`PUBLISHED`) means its weights, as does the name of a model that comes with
+    the package (`shipped_models`).
 
     Raises:
         CheckpointError: there is none.
     """
     path, shipped = Path(path), shipped_models()
-    places = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt"))
+    places = (path / place for place in ("checkpoints/best.ckpt", "best.ckpt", PUBLISHED))
     found = next((place for place in places if place.exists()), path)
     if not found.exists() and str(path) in shipped:
         return shipped[str(path)]
@@ -128,8 +133,8 @@ def model_file(source: str | Path) -> Path:
     """The file that a model is: a checkpoint, of a run's folder the best one, or the description of an ONNX file.
 
     Args:
-        source: a checkpoint, a run's folder, an ONNX file with its description beside it (FILE.onnx and FILE.yaml), or
-            a description.
+        source: a checkpoint, a run's folder, a folder as the hub has it, a model's name, an ONNX file with its
+            description beside it (FILE.onnx and FILE.yaml), or a description.
 
     Returns:
         a checkpoint, or a `.yaml`.

@@ -5,13 +5,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from commands import PROJECT
 from films import write_film
+from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import detectors, gpu_train, predict, rivals
-from rankpose.data.crop import read_image
+from benchmarks import detectors, gpu_train, networks, predict, rivals
+from rankpose.data.crop import face_points, read_image
+from rankpose.data.crop_rules import RankPoseCrop
+from rankpose.data.readers.aflw2000 import read_aflw2000
+from rankpose.predictors import FaceMeshPredictor, PythonPredictor
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +108,61 @@ def test_predict_measures_every_step_of_a_film(trained, small_set, tmp_path, cap
     assert min(found["ms"][step] for step in ("decode", "detect", "network", "encode")) > 0
     assert found["frames_a_second"] > 0
     assert max(found["smoothed"].values()) < 0.5, "it holds still"
+
+
+class Frontal:
+    """A model that looks straight ahead."""
+
+    size = 16
+
+    def __call__(self, image):
+        return torch.zeros(len(image), 3)
+
+
+def test_networks_of_others_are_timed_as_they_are():
+    predictor = PythonPredictor(Frontal(), RankPoseCrop(1.4), {}, "mine")
+    (found,) = networks.networks("mine", predictor, [np.zeros((16, 16, 3), np.uint8)] * 4, None, seconds=0)
+    assert (found.name, found.away_deg, found.mae) == ("mine", None, None)
+    assert 0 < found.together_ms < found.alone_ms
+    header, line, row = networks.table([found]).splitlines()
+    assert header.count("|") == line.count("|") == row.count("|")
+
+
+def test_a_network_of_eight_bits_says_almost_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {"kernel": rng.normal(0, 0.01, (3, 3, 5, 5)).astype(np.float32), "ratio": np.float32(1 / 255)}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "ratio"], ["scaled"]),
+        helper.make_node("Conv", ["scaled", "kernel"], ["seen"]),
+        helper.make_node("GlobalAveragePool", ["seen"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["pose"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 3, 32, 32])
+    pose = helper.make_tensor_value_info("pose", TensorProto.FLOAT, ["batch", 3])
+    kept = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "poses", [image], [pose], kept)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "float32.onnx")
+    crops = rng.integers(0, 256, (20, 3, 32, 32), np.uint8)
+    networks.write_int8(tmp_path / "float32.onnx", crops, tmp_path / "int8.onnx")
+    said = [
+        onnxruntime.InferenceSession(tmp_path / name).run(None, {"image": crops})[0]
+        for name in ("float32.onnx", "int8.onnx")
+    ]
+    assert 0 < np.abs(said[0] - said[1]).max() < 0.02 * np.abs(said[0]).max()
+    kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    assert TensorProto.INT8 in kinds
+
+
+def test_the_mesh_sees_in_a_crop_what_it_sees_in_the_picture(real_data):
+    file = real_data / "peers" / "face_landmarker.task"
+    record = read_aflw2000(real_data / "aflw2000")[0]
+    image, points = read_image(record.image), face_points(record)
+    mesh = networks.Mesh(file)
+    crop = torch.from_numpy(mesh.crop(image, points, mesh.size)).permute(2, 0, 1)[None]
+    alone = FaceMeshPredictor(file, looks=1).answer(image, points)
+    assert mesh(crop).pose[0].numpy() == pytest.approx(alone.pose, abs=1)
 
 
 def test_rivals_times_every_method_with_and_without_ranking(monkeypatch, capsys):

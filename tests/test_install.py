@@ -1,11 +1,21 @@
-"""What an installation needs: the base package predicts, evaluates and exports, and says what else is missing."""
+"""What an installation needs: the base package predicts, evaluates and exports, and says what else is missing.
 
+A wheel of it does so alone: in an environment of its own, with no repository around it and no network.
+"""
+
+import csv
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
+import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from commands import PROJECT
@@ -34,6 +44,23 @@ import rankpose
 sys.argv[0] = sys.argv[1] + ".py"
 runpy.run_module("rankpose." + sys.argv.pop(1), run_name="__main__")
 """
+
+ALONE = """
+import atexit, socket, sys
+
+def refuse(event, arguments):
+    if event == "socket.getaddrinfo" or event == "socket.connect" and arguments[0].family != socket.AF_UNIX:
+        raise OSError(f"no network here: {event}{arguments[1:]}")
+
+def tell():
+    files = {str(module.__file__) for name, module in sys.modules.items() if name.split(".")[0] == "rankpose"}
+    with open("loaded.txt", "w", encoding="utf-8") as text:
+        print(*sorted(files), sep="\\n", file=text)
+
+sys.addaudithook(refuse)
+atexit.register(tell)
+"""
+"""`sitecustomize`: nothing is asked of a network; files of the package that were imported are listed at the end."""
 
 
 def named(name):
@@ -129,3 +156,68 @@ def test_extras_bring_what_is_said_of_them():
         assert not packages & brought(BASE), module
         assert isinstance(user_error(ModuleNotFoundError("none", name=f"{module}.part")), ConfigError)
     assert user_error(ModuleNotFoundError("none", name="rankpose.nothing")) is None
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this package, built where nothing else of the repository lies."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    for name in ("rankpose", "conf"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+    made = tmp_path_factory.mktemp("wheel")
+    done = subprocess.run(
+        [sys.executable, "-c", build, made], cwd=source, capture_output=True, text=True, check=False, timeout=1200
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = made.glob("rankpose-*.whl")
+    return file
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_all_that_the_package_has(wheel):
+    own = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "rankpose").rglob("*") if path.is_file()}
+    own |= {f"rankpose/{path.relative_to(PROJECT).as_posix()}" for path in (PROJECT / "conf").rglob("*.yaml")}
+    with zipfile.ZipFile(wheel) as content:
+        names = {name for name in content.namelist() if name.startswith("rankpose/")}
+    assert names == {name for name in own if "__pycache__" not in name}
+
+
+@pytest.mark.slow
+def test_a_wheel_predicts_with_no_repository_and_no_network(wheel, small_set, tmp_path):
+    env, place = tmp_path / "env", tmp_path / "empty"
+    venv.create(env)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(env), "platbase": str(env)}))
+    # what is installed here serves there as well, but for this package
+    (packages / "others.pth").write_text(f"{metadata.distribution('torch').locate_file('')}\n", encoding="utf-8")
+    python = Path(sysconfig.get_path("scripts", "venv", {"base": str(env), "platbase": str(env)}), "python")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(install, check=True, timeout=1200)
+    (packages / "sitecustomize.py").write_text(ALONE, encoding="utf-8")
+    place.mkdir()
+    shutil.copy(small_set / "SYN_TRAIN" / "SYN_000003_0.jpg", place / "photo.jpg")
+    command = [python.with_name("rankpose-predict"), "photo.jpg", "out=poses"]
+    isolated = ["unshare", "--map-root-user", "--net"]
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode == 0
+    ):
+        command = [*isolated, *command]
+    done = subprocess.run(
+        command,
+        cwd=place,
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with (place / "poses" / "poses.csv").open(encoding="utf-8", newline="") as text:
+        (row,) = csv.DictReader(text)
+    assert -99 < float(row["yaw"]) < 99
+    loaded = (place / "loaded.txt").read_text(encoding="utf-8").split()
+    assert len(loaded) > 20
+    assert all(Path(file).is_relative_to(packages / "rankpose") for file in loaded), loaded

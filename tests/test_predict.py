@@ -283,6 +283,7 @@ def test_a_mistake_is_one_line(trained, heads, tmp_path):
 def test_a_bare_argument_is_the_input():
     assert with_input(["a b.jpg", "out=x"]) == ['input="a b.jpg"', "out=x"]
     assert with_input(["0"]) == ['input="0"']
+    assert with_input(["-1", "-c", "job"]) == ['input="-1"', "-c", "job"]
     assert with_input(["--cfg", "job", "input=a.jpg"]) == ["--cfg", "job", "input=a.jpg"]
     with pytest.raises(ConfigError, match="one input at a time"):
         with_input(["a.jpg", "input=b.jpg"])

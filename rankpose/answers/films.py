@@ -109,12 +109,15 @@ class FilmPoses:
         with self._timed("crop"):
             crops = [self.estimator.crop(frame.image, face) for frame, found in located for face in found.values()]
         with self._timed("network"):
-            heads = iter(self.estimator.posed(crops, [face for _, found in located for face in found.values()]))
+            posed = iter(self.estimator.posed(crops, [face for _, found in located for face in found.values()]))
+        seen = [
+            (frame, {person: head for person in found if (head := next(posed)) is not None}) for frame, found in located
+        ]
         with self._timed("smooth"):
-            who = [(person, frame.time) for frame, found in located for person in found]
-            smoothed = iter(self._smoothed(list(heads), who))
-        for frame, found in located:
-            yield Seen(frame, [next(smoothed) for _ in found], list(found))
+            who = [(person, frame.time) for frame, heads in seen for person in heads]
+            smoothed = iter(self._smoothed([head for _, heads in seen for head in heads.values()], who))
+        for frame, heads in seen:
+            yield Seen(frame, [next(smoothed) for _ in heads], list(heads))
 
     def _smoothed(self, heads: Sequence[Head], who: Sequence[tuple[int, float]]) -> Sequence[Head]:
         """Heads with the person and time of each, in the order of time."""

@@ -24,7 +24,8 @@ def with_input(arguments: Sequence[str]) -> list[str]:
         if argument in _OPTIONS:
             raise ConfigError(f"{argument}: rankpose.predict does one input after the other; leave it out.")
         value = place > 0 and arguments[place - 1] in (*_WITH_VALUE, "--info", "-i")
-        if argument.startswith("-") or value or ("=" in argument and not _is_file(argument)):
+        option = argument.startswith("-") and not argument[1:].isdigit()  # -1 is no camera, which is told as that
+        if option or value or ("=" in argument and not _is_file(argument)):
             kept.append(argument)
             if argument.startswith("input="):
                 given.append(argument.partition("=")[2])

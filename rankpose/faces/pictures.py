@@ -17,6 +17,7 @@ from rankpose.errors import DatasetError, first_line
 
 MAX_PIXELS = 150_000_000
 """A larger picture is refused by what its header says, before it is decoded: half a gigabyte, or a bomb."""
+_MORE = f"more than {MAX_PIXELS / 1e6:.0f} million pixels"
 MAX_BYTES = 1 << 30
 
 
@@ -58,7 +59,8 @@ def open_picture(path: str | Path) -> Picture:
         hint = " HEIC is not read: save it as JPEG or PNG." if path.suffix.lower() in (".heic", ".heif") else ""
         raise DatasetError(f"{path}: is no picture that can be read.{hint}") from None
     except (Image.DecompressionBombError, _TooLarge) as error:
-        raise DatasetError(f"{path}: is too large to be decoded ({first_line(error)}); make it smaller.") from None
+        size = str(error) if isinstance(error, _TooLarge) else _MORE
+        raise DatasetError(f"{path}: is too large to be decoded ({size}); make it smaller.") from None
     except _Refused as error:
         raise DatasetError(f"{path}: {error}") from None
     except MemoryError:
@@ -75,7 +77,7 @@ def from_pil(file: Image.Image) -> Picture:
     """
     width, height = file.size
     if width * height > MAX_PIXELS:
-        raise _TooLarge(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
+        raise _TooLarge(f"{width} x {height}, {_MORE}")
     frames = getattr(file, "n_frames", 1) if file.format not in ("MPO", "TIFF") else 1
     note = f"the first of {frames} frames" if frames > 1 else ""
     if frames > 1:

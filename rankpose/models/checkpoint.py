@@ -1,7 +1,8 @@
 """From a checkpoint back to a network.
 
-A checkpoint is what `rankpose.train` left, or a `.safetensors` file with a network's weights alone, in half precision
-and without anything that could be run: what can be sent to others (`write_weights`).
+A checkpoint is what `rankpose.train` left, or a `.safetensors` file with a network's weights alone, without anything
+that could be run: what can be sent to others. It is one file in half precision (`write_weights`), or a folder as
+Hugging Face's hub has it (`write_folder`), with what the network is made from in `config.json`.
 """
 
 import json
@@ -17,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from rankpose.errors import CheckpointError, ConfigError, first_line, one_line
-from rankpose.files import CONFIG_DIR, checkpoint_file, read_yaml, write_whole
+from rankpose.files import CONFIG_DIR, DESCRIPTION, PUBLISHED, checkpoint_file, json_text, read_yaml, write_whole
 from rankpose.models import PoseNet, build_backbone
 from rankpose.pose import Representation
 
@@ -78,8 +79,49 @@ def _read_weights(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint={path}: is no file of weights, or cut off ({first_line(error)}).") from error
     if made_from is None:
+        made_from = _beside(path)
+    if not _says_all(made_from):
         raise CheckpointError(f"checkpoint={path}: does not say what its network is made from: rankpose.export does.")
+    try:
+        check_free_of_code(by_choice("representation", made_from["representation"]))
+    except ConfigError as error:
+        raise CheckpointError(f"checkpoint={path}: {error}") from None
     return {KEY: made_from, "state_dict": weights}
+
+
+def _beside(weights: Path) -> Any:
+    """What the description beside a file of weights says; None where there is none."""
+    path = weights.with_name(DESCRIPTION)
+    if weights.name != PUBLISHED or not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read as JSON ({first_line(error)}).") from error
+
+
+def _says_all(made_from: Any) -> bool:
+    """Whether this is what `MadeFrom.stored` gives: others may have written it."""
+    if not isinstance(made_from, Mapping):
+        return False
+    backbone, representation = made_from.get("backbone"), made_from.get("representation")
+    numbers = [made_from.get(key) for key in ("image_size", "test_scale")]
+    return (
+        isinstance(backbone, Mapping)
+        and isinstance(backbone.get("name"), str)
+        and isinstance(representation, Mapping)
+        and not {"choice", "_target_"}.isdisjoint(representation)
+        and all(isinstance(number, int | float) and number > 0 for number in numbers)
+    )
+
+
+def check_free_of_code(representation: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` where a representation is no choice of `conf/representation/`: others have no such class."""
+    if "choice" not in representation:
+        raise ConfigError(
+            f"its representation, {representation['_target_']}, is a class of somebody's own: weights that are sent to "
+            "others name choices of conf/representation alone, and nothing that would be imported."
+        )
 
 
 def write_weights(net: PoseNet, made_from: MadeFrom, out: Path) -> None:
@@ -89,9 +131,25 @@ def write_weights(net: PoseNet, made_from: MadeFrom, out: Path) -> None:
         for name, value in net.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+    write_whole(out, save(weights, {KEY: json.dumps(_for_others(made_from), sort_keys=True)}))
+
+
+def write_folder(net: PoseNet, made_from: MadeFrom, folder: Path) -> None:
+    """Writes a network as Hugging Face's hub has it: weights as they are, and a description of what they are of.
+
+    Raises:
+        ConfigError: a representation that others do not have.
+    """
+    stored = _for_others(made_from)
+    weights = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+    write_whole(folder / PUBLISHED, save(weights, {"format": "pt"}))
+    write_whole(folder / DESCRIPTION, json_text(stored))
+
+
+def _for_others(made_from: MadeFrom) -> dict[str, Any]:
+    check_free_of_code(made_from.representation)
     # by an ImageNet package or the hub it is not made again
-    stored = made_from.stored() | {"backbone": dict(made_from.backbone) | {"pretrained": False, "weights": None}}
-    write_whole(out, save(weights, {KEY: json.dumps(stored, sort_keys=True)}))
+    return made_from.stored() | {"backbone": dict(made_from.backbone) | {"pretrained": False, "weights": None}}
 
 
 def load_net(path: str | Path) -> tuple[PoseNet, MadeFrom]:
@@ -103,7 +161,10 @@ def load_net(path: str | Path) -> tuple[PoseNet, MadeFrom]:
     content = read_checkpoint(path)
     made_from = MadeFrom.of(content[KEY])
     backbone = build_backbone(made_from.backbone["name"], options=made_from.backbone.get("options"))
-    net = PoseNet(backbone, _representation(path, made_from.representation))
+    try:
+        net = PoseNet(backbone, _representation(path, made_from.representation))
+    except TypeError as error:
+        raise CheckpointError(f"checkpoint={path}: its representation cannot be made ({one_line(error)}).") from error
     weights = {
         key.removeprefix("net."): value for key, value in content["state_dict"].items() if key.startswith("net.")
     }
@@ -172,10 +233,10 @@ def _representation(checkpoint: str | Path, stored: Mapping[str, Any]) -> Callab
     target = settings.pop("_target_", None)
     if target is None:
         choice = settings.pop("choice")
-        path = Path(CONFIG_DIR, "representation", f"{choice}.yaml")
-        if not path.is_file():
+        known = {path.stem: path for path in Path(CONFIG_DIR, "representation").glob("*.yaml")}
+        if choice not in known:  # by name alone: a path would lead elsewhere
             raise CheckpointError(f"checkpoint={checkpoint}: this version has no representation={choice}.")
-        target = read_yaml(path)["_target_"]
+        target = read_yaml(known[choice])["_target_"]
     module, _, name = str(target).rpartition(".")
     settings.pop("_partial_", None)
     try:

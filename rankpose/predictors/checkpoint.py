@@ -24,7 +24,7 @@ class CheckpointPredictor(nn.Module):
     def __init__(self, checkpoint: str | Path, mirror: bool = False) -> None:
         super().__init__()
         self.net, made_from = load_net(checkpoint)
-        self.mirror = mirror
+        self.checkpoint, self.made_from, self.mirror = checkpoint, made_from, mirror
         self.crop = RankPoseCrop(made_from.test_scale)
         self.size = made_from.image_size
         self.keys = dict.fromkeys(("unit", *ANGLES), "the labels that it was trained with")

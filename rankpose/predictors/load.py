@@ -8,7 +8,7 @@ for head in estimator("photo.jpg"):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from rankpose.files import model_file
 from rankpose.pose import euler_to_rotmat
 from rankpose.predictors import Predictor
 from rankpose.predictors.checkpoint import CheckpointPredictor
+from rankpose.predictors.hub import Published
 from rankpose.predictors.onnx import onnx_predictor
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -46,8 +47,8 @@ class Head:
     """(3, 3) float64: the head's axes in a frame with x right, y up, z towards the camera, as columns."""
 
 
-class Estimator:
-    """A detector and a predictor: pictures to heads.
+class Estimator(Published):
+    """A detector and a predictor: pictures to heads. `rankpose.predictors.hub` says how others get it.
 
     Args:
         predictor: gives poses of crops.
@@ -57,6 +58,10 @@ class Estimator:
 
     def __init__(self, predictor: Predictor, detector: FaceDetector, batch_size: int = 64) -> None:
         self.predictor, self.detector, self.batch_size = predictor, detector, batch_size
+
+    @classmethod
+    def _of(cls, folder: Path, **options: Any) -> "Estimator":
+        return load(folder, **options)
 
     def __call__(self, image: np.ndarray | Image.Image | str | Path) -> list[Head]:
         """The heads of a picture, the surest face first.
@@ -80,17 +85,22 @@ class Estimator:
             faces: of each picture, as the detector gives them.
 
         Returns:
-            of each picture one head a face, in its order.
+            of each picture one head a face, in its order; none of a face that the predictor says is none.
         """
         crops = [self.crop(image, face) for image, found in zip(images, faces, strict=True) for face in found]
         heads = iter(self.posed(crops, [face for found in faces for face in found]))
-        return [[next(heads) for _ in found] for found in faces]
+        return [[head for _ in found if (head := next(heads)) is not None] for found in faces]
 
-    def posed(self, crops: Sequence[np.ndarray], faces: Sequence[Face]) -> list[Head]:
-        """A head of each crop, (size, size, 3) uint8, and the face that it was cut around."""
+    def posed(self, crops: Sequence[np.ndarray], faces: Sequence[Face]) -> list[Head | None]:
+        """A head of each crop, (size, size, 3) uint8, and the face that it was cut around.
+
+        None where the predictor sees no face: its pose is no number.
+        """
         pose = self.pose(crops).double()
+        seen = pose.isfinite().all(dim=1).tolist()
         rotations = euler_to_rotmat(pose).numpy()
-        return [_head(*one) for one in zip(faces, pose.tolist(), rotations, strict=True)]
+        found = zip(faces, pose.tolist(), rotations, seen, strict=True)
+        return [_head(face, angles, rotation) if there else None for face, angles, rotation, there in found]
 
     def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
         """What the predictor sees of a face, (size, size, 3) uint8."""
