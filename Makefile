@@ -6,9 +6,11 @@ PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 PACKAGES := --editable '.[dev]' --constraint constraints.txt
 ARGS ?=
 PYTEST := $(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# A package has one name, however it is written
+NAMED := sed -E ':a;s/^([^=]*)[._]/\1-/;ta'
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all lint format docs outdated clean
+.PHONY: help install train test test-all lint format docs notebooks outdated clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
@@ -44,13 +46,18 @@ format: install  ## Put the code into the project's format
 docs: install  ## The documentation site in build/site; `make docs ARGS=serve` shows it, searching included
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(or $(ARGS),build --strict)
 
-outdated: install  ## Try the newest versions of everything in an environment of its own, with the tests that start no command
-	rm -rf build/outdated
-	$(PYTHON) -m venv build/outdated
-	$(VENV)/bin/uv pip install --quiet --python build/outdated/bin/python --editable '.[dev]'
-	$(VENV)/bin/uv pip freeze --python build/outdated/bin/python > build/outdated/newest.txt
-	-diff --ignore-case constraints.txt build/outdated/newest.txt
-	build/outdated/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS)
+notebooks: install  ## Run notebooks/ again and keep in them what they show, for GitHub and the site
+	$(RUN) docs/site/notebooks.py $(ARGS)
+
+outdated: install  ## What is newer than constraints.txt; then the tests that start no command, with the newest (7.4 GB)
+	mkdir -p build/outdated
+	echo uv | $(VENV)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --unsafe-package setuptools \
+		--python $(RUN) --extra dev --output-file build/outdated/newest.txt pyproject.toml -
+	for file in constraints.txt build/outdated/newest.txt; do $(NAMED) $$file | tr A-Z a-z | sort > build/outdated/$$(basename $$file).named; done
+	-diff --side-by-side --suppress-common-lines --width 100 build/outdated/constraints.txt.named build/outdated/newest.txt.named
+	$(PYTHON) -m venv --clear build/outdated/venv
+	$(VENV)/bin/uv pip install --quiet --python build/outdated/venv/bin/python --editable '.[dev]' --constraint build/outdated/newest.txt
+	build/outdated/venv/bin/python -m pytest -m 'not slow' -p no:cacheprovider $(ARGS)
 
 clean:  ## Remove the virtual environment and caches; data/ and runs/ stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -37,21 +37,22 @@ running = None
 """The test that runs, as pytest knows it."""
 
 
-def run(module, *arguments, cwd, prepare=None, env=None, fresh=False):
+def run(module, *arguments, cwd, prepare=None, env=None, fresh=False, package="rankpose."):
     """What `python -m rankpose.MODULE ARGUMENTS` gives, in a group of its own.
 
     Args:
         prepare: called in the process before it starts.
         fresh: in a new interpreter; else in a copy of one that has imported the libraries (`warm.py`).
+        package: what the module is of; nothing of a module of tests/, with `env=INTERRUPT`.
     """
     assert running is None or running.get_closest_marker("slow"), "what starts an entry point is marked as slow"
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
     environment |= env or {}
     arguments = list(map(str, arguments))
     if not fresh and prepare is None and sys.platform == "linux":
-        return warm().run(f"rankpose.{module}", arguments, Path(cwd), environment, timeout=1200)
+        return warm().run(f"{package}{module}", arguments, Path(cwd), environment, timeout=1200)
     return subprocess.run(
-        [sys.executable, "-m", f"rankpose.{module}", *arguments],
+        [sys.executable, "-m", f"{package}{module}", *arguments],
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from commands import PROJECT
+from PIL import Image
 
 from rankpose.command.help import choices, keys_of
 
@@ -35,6 +36,17 @@ def test_it_builds_strictly_and_fetches_nothing(site):
     found = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
     for word in ("gradient_ratio", "rank_loss", "biwi_fsanet"):
         assert any(word in entry["text"] or word in entry["title"] for entry in found), word
+
+
+@pytest.mark.slow
+def test_notebooks_have_pages_with_their_pictures(site):
+    for path in (PROJECT / "notebooks").glob("*.ipynb"):
+        page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+        pictures = re.findall(r'<img alt="[^"]+" src="([^"]+)"', page)
+        assert len(pictures) == 3
+        for name in pictures:
+            with Image.open(site / "notebooks" / name) as picture:
+                assert picture.width > 300
 
 
 @pytest.mark.slow

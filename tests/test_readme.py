@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
-from commands import PROJECT, SMALL, run, succeed
+from commands import INTERRUPT, PROJECT, SMALL, run, succeed
 
 from rankpose.command.help import choices, groups_of
 from rankpose.files import shipped_models
@@ -22,7 +22,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, body in FENCE.findall(README) if not kind for line in body.splitlines()]
 PYTHON = [body for kind, body in FENCE.findall(README) if kind == "python"]
 TEXT = {"capture_output": True, "text": True, "check": False}
-SMALLER = {"train": SMALL, "evaluate": ["num_workers=0"]}
+SMALLER = {"train": [*SMALL, "data.num_workers=0", "trainer.max_epochs=1"], "evaluate": ["num_workers=0"]}
 """What is appended to a command of README, by its module, so that it ends soon."""
 
 
@@ -113,9 +113,11 @@ def user(small_set, tmp_path_factory):
 def test_its_commands_run_one_after_the_other(user):
     ran = [found for found in map(module_of, COMMANDS) if found is not None]
     assert {"train", "evaluate", "predict", "export"} <= {module for module, _ in ran}
+    lines = []
     for module, arguments in ran:
         smaller = [] if "--help" in arguments else SMALLER.get(module, [])
-        succeed(run(module, *arguments, *smaller, cwd=user))
+        lines.append(shlex.join([f"rankpose.{module}", *arguments, *smaller]))
+    succeed(run("in_turn", "\n".join(lines), cwd=user, env=INTERRUPT, package=""))
     for left in ("photo_poses/poses.csv", "photo_poses/photo.jpg", "mine/poses.csv", "model.onnx", "model.yaml"):
         assert (user / left).is_file(), left
     assert (user / "runs" / "mine" / "report.html").is_file()

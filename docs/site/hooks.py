@@ -1,5 +1,6 @@
 """What mkdocs is told beyond the pages of docs/: pages made of code, conf/ and notebooks, equations, links."""
 
+import base64
 import json
 import re
 import sys
@@ -28,6 +29,8 @@ MOVED = {
 }
 """Links as they are right in the repository, and as they are right on the site."""
 CSS = """
+.drawn { overflow-x: auto; }
+.house { min-width: 44rem; }
 .house path { fill: none; stroke: var(--md-default-fg-color--light); stroke-width: 1.3; }
 .house rect { fill: var(--md-code-bg-color); stroke: var(--md-primary-fg-color); stroke-width: 1.5; }
 .house rect.command { fill: var(--md-primary-fg-color); }
@@ -35,6 +38,7 @@ CSS = """
 .house rect.command + text { fill: var(--md-primary-bg-color); }
 .equation { overflow: auto hidden; padding: 0.3em 0; margin: 1em 0; font-size: 1.15em; }
 .md-typeset table:not([class]) { font-size: 0.68rem; }
+.md-typeset td code { word-break: normal; }
 .md-typeset td:first-child code { white-space: nowrap; }
 .md-grid { max-width: 74rem; }
 """
@@ -55,7 +59,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that are made."""
-    made = {
+    made: dict[str, str | bytes] = {
         "data.md": _text("data/README.md"),
         "contributing.md": _text("CONTRIBUTING.md"),
         "changes.md": _text("CHANGELOG.md"),
@@ -63,7 +67,9 @@ def on_files(files: Any, config: Any) -> Any:
         "site.css": CSS,
     }
     made |= {f"reference/{room}.md": room_page(room) for room in rooms(PROJECT / "rankpose")}
-    made |= {f"notebooks/{path.stem}.md": notebook_page(path) for path in _notebooks()}
+    for path in _notebooks():
+        page, pictures = notebook_page(path)
+        made |= {f"notebooks/{path.stem}.md": page, **pictures}
     for place, content in made.items():
         files.append(File.generated(config, place, content=content))
     return files
@@ -71,8 +77,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Sets links right, draws equations, and puts the drawing of rooms onto its page."""
+    up = "../" * page.file.src_uri.count("/")
     for here, there in MOVED.items():
-        markdown = re.sub(rf"\]\({here}(?=[)#])", f"]({there}", markdown)
+        markdown = re.sub(rf"\]\({here}(?=[)#])", f"]({up}{there}", markdown)
     markdown = re.sub(r"^```math\n(.*?)^```$", _equation, markdown, flags=re.MULTILINE | re.DOTALL)
     if page.file.src_uri == "house.md":
         first, rest = markdown.split("\n\n", 1)
@@ -81,7 +88,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
             "Filled: commands. Lines go from a room to those below that it imports; ways that a longer one stands for "
             "are left out."
         )
-        markdown = f"{first}\n\n<div>{drawn}</div>\n\n{said}\n\n{rest}"
+        markdown = f"{first}\n\n<div class='drawn'>{drawn}</div>\n\n{said}\n\n{rest}"
     return markdown
 
 
@@ -131,14 +138,40 @@ def room_page(room: str) -> str:
     return "\n".join(lines)
 
 
-def notebook_page(path: Path) -> str:
-    """A notebook's text and code."""
+def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
+    """A notebook's text, code and what it shows, and its pictures by their places on the site."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    parts = []
-    for cell in cells:
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for number, cell in enumerate(cells):
         source = "".join(cell["source"]).rstrip()
-        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
-    return "\n\n".join(parts) + f"\n\nThe notebook is `notebooks/{path.name}`.\n"
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            kind, content = _shown(output)
+            if kind.startswith("image/"):
+                name = f"{path.stem}_{number}.{kind.removeprefix('image/')}"
+                pictures[f"notebooks/{name}"] = base64.b64decode(content)
+                parts.append(f"![what the cell above draws]({name})")
+            elif kind == "text/html":  # of pandas, which brings its own style
+                plain = re.sub(
+                    r"<style.*?</style>\s*|<p>[^<]*</p>| border=\"1\" class=\"dataframe\"", "", content, flags=re.DOTALL
+                )
+                parts.append(plain.strip())
+            elif kind == "text/markdown":
+                parts.append(content)
+            else:
+                parts.append(f"```text\n{content.rstrip()}\n```")
+    return "\n\n".join(parts) + f"\n\nThe notebook is `notebooks/{path.name}`.\n", pictures
+
+
+def _shown(output: dict[str, Any]) -> tuple[str, str]:
+    """What kind a cell's output is, the richest that there is, and its content."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    kind = next(one for one in ("image/png", "image/jpeg", "text/markdown", "text/html", "text/plain") if one in data)
+    return kind, "".join(data[kind])
 
 
 def _notebooks() -> list[Path]:
