@@ -110,7 +110,7 @@ class Records:
         Raises:
             ConfigError: no regular expression, or a name that does not fit it.
         """
-        who = people_of(pattern, [str(name) for name in self.names])
+        who = people_of(pattern, [str(self.names[row]) for row in range(len(self))])
         identity, identity_names = numbered(pa.array(who, pa.string()))
         return replace(self, identity=identity, identity_names=identity_names)
 
