@@ -20,17 +20,24 @@ LONGEST_FIRST = ("sweeps", "wandb", "survival", "scaling", "notebooks", "configu
 """Files that begin early, so that no process works on one of them alone when all others have finished."""
 
 
+LONG = ("survivor", "sharded", "logged")
+"""What takes a minute: a run killed again and again, two processes with half of a network each, a sweep in W&B."""
+
+
 def pytest_configure(config):
     watch(config)
 
 
 def pytest_collection_modifyitems(items):
-    """Orders files, and marks as slow what needs a run: it starts an entry point, as `commands.run` makes sure of."""
+    """Orders files, and marks what needs a run: slow starts an entry point, as `commands.run` makes sure of."""
     places = {f"test_{name}": place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
-        if "trained" in getattr(item, "fixturenames", ()):
+        wanted = getattr(item, "fixturenames", ())
+        if "trained" in wanted:
             item.add_marker("slow")
+        if set(LONG) & set(wanted):
+            item.add_marker("long")
 
 
 def pytest_runtest_setup(item):

@@ -23,6 +23,7 @@ def test_it_shows_what_its_code_gave(path):
     assert sum(kinds.count("picture") for kinds in shown(kept)) == 3  # each draws as many
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path):

@@ -70,7 +70,7 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def sweep(small_set, tmp_path_factory):
+def logged(small_set, tmp_path_factory):
     """Two runs of one sweep, one after the other in one process; nobody is logged in."""
     folder = tmp_path_factory.mktemp("wandb")
     arguments = ["-m", "loss=mse,rank_mse", "logger=default", "data.num_workers=0", "trainer.log_every_n_steps=5"]
@@ -85,22 +85,22 @@ def sweep(small_set, tmp_path_factory):
     )
 
 
-def test_each_run_of_a_process_is_a_run_of_its_own(sweep):
-    first, second = sweep.runs
+def test_each_run_of_a_process_is_a_run_of_its_own(logged):
+    first, second = logged.runs
     assert first.run["run_id"] != second.run["run_id"]
-    for run in sweep.runs:
+    for run in logged.runs:
         (end,) = run.of("exit")
         assert end.get("exit_code", 0) == 0
         assert [row["test/mae"] for row in run.history if "test/mae" in row] == [
             pytest.approx(metrics(run.folder)["test/mae"])
         ]
     assert not any("train/rank" in row for row in first.history)
-    assert "wandb sync" in sweep.said
-    assert "wandb leet" in sweep.said
+    assert "wandb sync" in logged.said
+    assert "wandb leet" in logged.said
 
 
-def test_runs_are_named_by_what_differs_and_grouped_by_their_sweep(sweep):
-    for run, loss in zip(sweep.runs, ("mse", "rank_mse"), strict=True):
+def test_runs_are_named_by_what_differs_and_grouped_by_their_sweep(logged):
+    for run, loss in zip(logged.runs, ("mse", "rank_mse"), strict=True):
         assert run.run["display_name"] == f"loss={loss} seed=3"
         assert run.run["run_group"] == "study"
         assert run.run["job_type"] == "train"
@@ -108,14 +108,14 @@ def test_runs_are_named_by_what_differs_and_grouped_by_their_sweep(sweep):
         assert run.config["variant"] == f"loss={loss}"
 
 
-def test_the_configuration_is_that_of_the_run(sweep):
-    for run in sweep.runs:
+def test_the_configuration_is_that_of_the_run(logged):
+    for run in logged.runs:
         written = yaml.safe_load((run.folder / "config.yaml").read_text())
         assert {key: run.config[key] for key in written} == written
 
 
-def test_curves_hold_what_metrics_csv_holds(sweep):
-    run = sweep.runs[1]
+def test_curves_hold_what_metrics_csv_holds(logged):
+    run = logged.runs[1]
     table = pd.read_csv(run.folder / "metrics.csv").set_index("step")
     losses = {f"train/{term}" for term in ("loss", "mse", "rank", "gradient_ratio", "mae", "gradient_norm")}
     others = {"val/mae", "val/pair_order", "val/geodesic", "speed/images_per_s", "speed/waiting_share"}
@@ -129,8 +129,8 @@ def test_curves_hold_what_metrics_csv_holds(sweep):
     assert min(run.curve("speed/images_per_s").values()) > 0
 
 
-def test_the_summary_keeps_the_best_validation_and_the_test(sweep):
-    for run in sweep.runs:
+def test_the_summary_keeps_the_best_validation_and_the_test(logged):
+    for run in logged.runs:
         assert run.summary["val/mae"]["min"] == pytest.approx(min(run.curve("val/mae").values()))
         assert run.summary["val/pair_order"]["max"] == pytest.approx(max(run.curve("val/pair_order").values()))
         for key, value in metrics(run.folder).items():
@@ -138,8 +138,8 @@ def test_the_summary_keeps_the_best_validation_and_the_test(sweep):
             assert run.summary[key.replace("test/", "held_out/RankPose/")] == pytest.approx(value, rel=1e-4)
 
 
-def test_the_same_validation_heads_are_drawn_each_time(sweep):
-    run = sweep.runs[1]
+def test_the_same_validation_heads_are_drawn_each_time(logged):
+    run = logged.runs[1]
     logged = [row for row in run.history if "val/heads.filenames" in row]
     assert len(logged) == VALIDATIONS
     names = [[caption.partition(":")[0] for caption in row["val/heads.captions"]] for row in logged]
@@ -152,8 +152,8 @@ def test_the_same_validation_heads_are_drawn_each_time(sweep):
         assert 0 < changed < 0.3
 
 
-def test_the_worst_cases_are_a_table_with_pictures_beside_the_run(sweep):
-    run = sweep.runs[1]
+def test_the_worst_cases_are_a_table_with_pictures_beside_the_run(logged):
+    run = logged.runs[1]
     predictions = pd.read_parquet(run.folder / "predictions.parquet").sort_values("geodesic", ascending=False)
     table = run.artifact("run_table", "worst")
     contents = {entry["path"]: Path(entry["local_path"]) for entry in table["manifest"]["contents"]}
@@ -167,11 +167,11 @@ def test_the_worst_cases_are_a_table_with_pictures_beside_the_run(sweep):
         assert cv2.imread(str(picture)).std() > 5
     heads = [row for row in run.history if "evaluation/held_out/heads.filenames" in row]
     assert heads[0]["evaluation/held_out/heads.captions"][0].startswith(rows[0]["name"])
-    assert not (sweep.folder.parent / "data").exists(), "nothing is left in the home folder"
+    assert not (logged.folder.parent / "data").exists(), "nothing is left in the home folder"
 
 
-def test_the_best_checkpoint_is_an_artifact_with_its_metrics(sweep):
-    for run in sweep.runs:
+def test_the_best_checkpoint_is_an_artifact_with_its_metrics(logged):
+    for run in logged.runs:
         artifact = run.artifact("model")
         assert set(artifact["aliases"]) == {"best", "latest"}
         (entry,) = artifact["manifest"]["contents"]
@@ -183,15 +183,15 @@ def test_the_best_checkpoint_is_an_artifact_with_its_metrics(sweep):
             assert told[key] == pytest.approx(value)
         assert told["val/mae"] == pytest.approx(min(run.curve("val/mae").values()))
         assert told["data_sha256"] == json.loads((run.folder / "run.json").read_text())["data"]["digest"]
-    digests = [json.loads(run.artifact("model")["metadata"])["config_sha256"] for run in sweep.runs]
+    digests = [json.loads(run.artifact("model")["metadata"])["config_sha256"] for run in logged.runs]
     assert digests[0] != digests[1]
-    config = yaml.safe_load((sweep.runs[1].folder / "config.yaml").read_text())
+    config = yaml.safe_load((logged.runs[1].folder / "config.yaml").read_text())
     elsewhere = config | {"run_dir": "elsewhere", "logger": {}}
     assert loggers.configuration_digest(elsewhere) == digests[1]
 
 
-def test_the_workspace_shows_keys_that_runs_log(sweep):
-    run = sweep.runs[1]
+def test_the_workspace_shows_keys_that_runs_log(logged):
+    run = logged.runs[1]
     logged = {key for row in run.history for key in row}
     measured = {f"system/{key}" for record in run.of("stats") for key in record["item"]}
     there = {

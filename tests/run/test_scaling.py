@@ -237,6 +237,7 @@ def test_a_signal_to_the_group_stops_all_processes_at_one_step(small_set, tmp_pa
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.long
 def test_a_signal_to_torchrun_and_its_group_leaves_a_checkpoint(small_set, tmp_path):
     """torchrun hands SIGTERM on to its processes, and then ends in its own way."""
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rankpose.train"]

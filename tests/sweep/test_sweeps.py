@@ -120,6 +120,7 @@ def test_a_broken_sweep_goes_on_without_redoing_what_is_done(small_set, serial):
     assert process.stdout.count("is finished already") == 3
 
 
+@pytest.mark.long
 def test_a_signal_to_a_sweep_with_joblib_has_each_run_save(small_set, tmp_path):
     """And begins no further one; the command that goes on is told."""
     long = ["trainer.max_epochs=1000", "callbacks.last.every_minutes=0", "hydra/launcher=local", "seed=0,1,2"]
@@ -148,6 +149,7 @@ def test_a_signal_to_a_sweep_with_joblib_has_each_run_save(small_set, tmp_path):
     assert "go on, without what is finished: python -m rankpose.train -m hydra.sweep.dir=sweep ckpt_path=auto" in told
 
 
+@pytest.mark.long
 def test_submitit_runs_in_jobs_of_their_own_and_compare_tells_the_failed_one(small_set, tmp_path):
     process = sweep(small_set, *ONE_FAILS, "hydra/launcher=submitit_local", "hydra.sweep.dir=sweep", cwd=tmp_path)
     check_one_failed(tmp_path / "sweep", process)
@@ -159,6 +161,7 @@ def test_submitit_runs_in_jobs_of_their_own_and_compare_tells_the_failed_one(sma
     assert "a ranking loss needs two images" in failure.reason
 
 
+@pytest.mark.long
 def test_ray_runs_on_a_cluster(small_set, tmp_path):
     process = sweep(small_set, *ONE_FAILS, "hydra/launcher=ray", "hydra.sweep.dir=sweep", cwd=tmp_path)
     check_one_failed(tmp_path / "sweep", process)
@@ -168,6 +171,7 @@ SEARCH_SEED = 23
 """Of the sampler: among its first four trials are some that fail, are pruned and are finished."""
 
 
+@pytest.mark.long
 def test_a_search_with_joblib_prunes_and_outlives_failures(small_set, tmp_path):
     """Two trials at a time; each ends as its choices say: without pairs it fails, in a second epoch it is pruned."""
     # a finished trial that no other can come near
