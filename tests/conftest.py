@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# before torch is imported, here and in what tests start: as many processes as cores work already, and threads that wait
+# for each other turn in a circle meanwhile
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import commands
 import pytest
 from commands import PEOPLE, PROJECT, succeed, train

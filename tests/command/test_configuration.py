@@ -56,7 +56,10 @@ def choices_of(group):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """Calls an entry point in this process, in an empty folder: exit code, stdout and stderr."""
+    """Calls an entry point in this process, in a folder without a file: exit code, stdout and stderr."""
+    # where data are looked for, so that it is told what else is wrong
+    for folder in ("no_data", "data/300W_LP"):
+        (tmp_path / folder).mkdir(parents=True)
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
@@ -310,7 +313,7 @@ CONTRADICTORY = {
 
 @pytest.mark.parametrize("argument", CONTRADICTORY, ids=lambda text: ascii(text)[:80])
 def test_a_contradiction_is_told_before_data_are_read(command, tmp_path, argument):
-    # there are no data: whoever looks for them says so
+    # there are no data in their folder: whoever reads it says so
     code, _, said = command("train", "data=300w_lp", "data.root=no_data", argument)
     assert code == 1
     (line,) = said.splitlines()
