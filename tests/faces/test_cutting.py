@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,9 +46,9 @@ def test_a_network_sees_in_a_cut_out_what_it_sees_in_the_picture(seed, left, top
     there, here = (
         crop(one, points_around(where, None), 32) for one, where in ((image, box), (out.image, out.face_box))
     )
-    inside = slice(2, -2)  # at the picture's edge, black begins a pixel sooner or later
-    both = (there[inside, inside].any(axis=2)) & (here[inside, inside].any(axis=2))
-    apart = np.abs(there[inside, inside].astype(int) - here[inside, inside]).max(axis=2)[both]
+    # at the picture's edge, black begins a pixel sooner or later, and has a part of the pixel beside it
+    seen = cv2.erode((there.any(axis=2) & here.any(axis=2)).astype(np.uint8), np.ones((3, 3))) > 0
+    apart = np.abs(there.astype(int) - here).max(axis=2)[seen]
     assert np.percentile(apart, 90) < 12 if len(apart) else True
 
 
