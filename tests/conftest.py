@@ -24,8 +24,8 @@ LONGEST_FIRST = ("sweeps", "wandb", "survival", "scaling", "notebooks", "configu
 """Files that begin early, so that no process works on one of them alone when all others have finished."""
 
 
-LONG = ("survivor", "sharded", "logged")
-"""What takes a minute: a run killed again and again, two processes with half of a network each, a sweep in W&B."""
+LONG = ("survivor", "sharded", "logged", "tiny_run")
+"""What takes a minute: a run killed again and again, two with half of a network each, a sweep in W&B, a benchmark."""
 
 
 def pytest_configure(config):

@@ -40,6 +40,7 @@ def tiny_run(tmp_path_factory):
     return out, done.stdout
 
 
+@pytest.mark.long
 def test_gpu_train_measures_a_mode_on_the_device_and_loaded(tiny_run):
     _, output = tiny_run
     report = json.loads(output.splitlines()[-1])
@@ -86,6 +87,7 @@ def test_gpu_train_prints_a_table_and_keeps_it(tiny_run):
     assert all(len(row) == len(header) for row in modes)
 
 
+@pytest.mark.long
 def test_gpu_train_says_why_a_mode_failed(monkeypatch):
     monkeypatch.chdir(PROJECT)
     task = {"mode": "float32", "backbone": "resnet10_slim", "size": 32, "batch": 8, "seconds": 1, "devices": 1}

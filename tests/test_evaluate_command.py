@@ -159,6 +159,7 @@ def test_two_models_under_two_protocols(trained, small_set, photographs, tmp_pat
         assert (tmp_path / "out" / name).stat().st_size > 0, name
 
 
+@pytest.mark.long
 def test_two_processes_score_as_one(trained, photographs, tmp_path):
     arguments = [f"checkpoint={trained}/checkpoints/best.ckpt", f"roots.aflw2000={photographs}", "num_workers=0"]
     # one at a time: in batches of other sizes a network's float32 sums are rounded otherwise

@@ -334,6 +334,7 @@ print("trained", trainer.global_step)
 """
 
 
+@pytest.mark.long
 def test_training_outlives_wandb(tmp_path):
     process = subprocess.run(
         [sys.executable, "-c", DIES],

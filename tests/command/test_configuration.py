@@ -116,6 +116,7 @@ USED = "mobilenetv2_100 tf_efficientnet_lite0 tf_efficientnetv2_b0 regnety_002 d
 USED_TOO = "repvgg_a0 ghostnet_100 fastvit_t8 hrnet_w18_small edgenext_xx_small"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_backbone_takes_a_training_step(tmp_path):
     """In processes of their own: what torch does wrong in native code takes the process with it."""

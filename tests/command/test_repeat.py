@@ -38,6 +38,7 @@ def repetition(trained, tmp_path_factory):
     return folder / "again"
 
 
+@pytest.mark.long
 def test_a_repeated_run_gives_the_same_figures_to_the_byte(trained, repetition):
     assert (repetition / "metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
     assert metrics(repetition)["test/mae"] > 0

@@ -216,7 +216,7 @@ def test_the_configuration_describes_a_mixture_and_a_further_source(small_set):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_mixture_trains_from_renders_and_a_table(small_set, tmp_path, processes):
     names = sorted(path.relative_to(small_set) for path in (small_set / "SYN_TRAIN").glob("*.jpg"))
     poses = np.random.default_rng(0).uniform(-40, 40, (len(names), 3)).round(2)

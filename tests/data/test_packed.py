@@ -214,6 +214,7 @@ def test_labels_follow_every_augmentation(tree, packed, place):
     assert set(mirrored) == {False, True}
 
 
+@pytest.mark.long
 def test_workers_started_afresh_see_the_same_file(tree, packed):
     records = split_by_photograph(open_packed(packed), 0.2, 0.2).train
     dataset = CropDataset(records, 64, augment=Augment(Views(turn_deg=20)))
@@ -340,6 +341,7 @@ pack(Path(sys.argv[1]), Path(sys.argv[2]), shard=2)
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_without_doing_parts_again(tree, packed, tmp_path):
     out = tmp_path / "lp.arrow"
@@ -369,6 +371,7 @@ def test_killed_at_any_moment_it_goes_on_without_doing_parts_again(tree, packed,
     assert pd.read_feather(out).equals(pd.read_feather(packed)), "parts of any size make the same table"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_from_there(tree, tmp_path):
     out = tmp_path / "lp.arrow"

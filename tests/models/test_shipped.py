@@ -90,6 +90,7 @@ def test_training_begins_with_the_weights_of_a_network_that_is_built_alike(net, 
         begin_with(new, MADE_FROM, "nowhere")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_is_exported_tested_and_begun_with(small_set, tmp_path):
     succeed(train(small_set, "trainer.max_steps=3", "hydra.run.dir=first", cwd=tmp_path))

@@ -277,6 +277,7 @@ def test_networks_become_onnx_files_that_say_the_same(choice, tmp_path):
     assert export_onnx(net, made_from, tmp_path / "net.onnx") < 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["hopenet", "6drepnet", "trinet", "quatnet", "matrix_fisher"])
 def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
@@ -292,6 +293,7 @@ def test_a_method_is_trained_by_its_name(experiment, small_set, tmp_path):
         assert predictions["expected"].nunique() > 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_rivals_are_swept_and_compared_with_and_without_ranking(small_set, tmp_path, monkeypatch, capsys):
     small = ["hydra.sweeper.only=[quatnet]", "seed=0", "trainer.max_epochs=1", "hydra.sweep.dir=sweep"]

@@ -358,6 +358,7 @@ def test_a_description_file_finds_its_model_beside_it(tmp_path, monkeypatch):
     assert torch.allclose(by_name(images).pose, colours, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_predictor_goes_to_other_processes(tmp_path):
     images, colours = plain_images()
@@ -381,6 +382,7 @@ def test_a_forked_process_opens_the_files_for_itself(tmp_path, monkeypatch):
         predictor(images)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_forked_processes_do_not_wait_for_threads_that_stayed_behind(real_data):
     """In a process of its own: it hung, now and then, where a session with threads was destroyed in a child."""

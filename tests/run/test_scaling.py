@@ -224,6 +224,7 @@ def test_processes_started_one_by_one_must_be_told_their_folder(monkeypatch):
 TWO = ["trainer=ddp", "trainer.devices=2", f"data.identities_per_batch={PAIRS}", "data.num_workers=1"]
 
 
+@pytest.mark.long
 def test_a_signal_to_the_group_stops_all_processes_at_one_step(small_set, tmp_path):
     arguments = [f"data.root={small_set}", *EXACT, *TWO, at_step(4, "SIGUSR1", "group"), "hydra.run.dir=run"]
     process = run("train", *arguments, cwd=tmp_path, env=INTERRUPT)

@@ -63,6 +63,7 @@ def gone_on(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_to_where_it_would_have_ended(gone_on):
     assert torch.load(gone_on / "stopped" / "checkpoints" / "last.ckpt", weights_only=False)["global_step"] == 20
     # a processor of another kind rounds otherwise

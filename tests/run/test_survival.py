@@ -604,6 +604,7 @@ def error_line(process):
     return line
 
 
+@pytest.mark.long
 def test_a_learning_rate_far_too_high_ends_with_one_line(small_set, tmp_path):
     line = error_line(train(small_set, "optimizer.lr=1e30", "hydra.run.dir=run", cwd=tmp_path))
     for part in ("run: the loss is not finite from step", "train/loss=", "learning rate", "a lower optimizer.lr"):
@@ -611,6 +612,7 @@ def test_a_learning_rate_far_too_high_ends_with_one_line(small_set, tmp_path):
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_with_one_line(small_set, tmp_path):
     def little_room():
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
