@@ -129,6 +129,7 @@ def test_the_base_predicts(bare, small_set):
     assert "1 heads in 1 files" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_base_evaluates_and_exports(bare, small_set):
     given = ("checkpoint=rankpose-photographs", "protocol=synthetic", f"roots.synthetic={small_set}", "num_workers=0")

@@ -51,6 +51,7 @@ def test_what_a_terminal_cannot_show_ends_no_command():
         assert done.stdout.decode(encoding).strip() == f"5{degree} \\udcc3"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_needs_neither_utf8_nor_a_home_nor_a_login(small_set, tmp_path):
     # nobody, not even root, can make a folder there

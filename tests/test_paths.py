@@ -31,6 +31,7 @@ def test_a_run_is_trained_tested_and_gone_on_with(odd):
     assert f"go on with {typed('ckpt_path', f'./{NAME}/run/checkpoints/last.ckpt')}, or" in line
 
 
+@pytest.mark.long
 def test_a_run_is_repeated_evaluated_and_compared(odd):
     cwd, _ = odd
     folder = f"./{NAME}/run"
