@@ -226,6 +226,7 @@ def test_of_a_film_that_is_cut_all_that_is_there_is_kept(trained, film, tmp_path
     assert "headless.mp4: is no film that can be read" in broken.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_leaves_a_whole_film_and_table(name, trained, heads, tmp_path):
     frames, _ = crossing(*(read_image(str(path)) for path in heads), count=400)
@@ -325,6 +326,7 @@ def test_torch_hub_gives_an_estimator(trained, heads):
     assert estimator(heads[0])[0].yaw == rankpose.load(trained)(heads[0])[0].yaw
 
 
+@pytest.mark.long
 def test_evaluate_says_what_a_detector_costs(trained, small_set, tmp_path):
     arguments = (f"checkpoint={trained}", "protocol=synthetic", f"roots.synthetic={small_set}", "num_workers=1")
     done = succeed(run("evaluate", *arguments, "protocol.boxes=centerface", "out=found", cwd=tmp_path))

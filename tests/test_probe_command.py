@@ -29,6 +29,7 @@ def probed(trained, small_set, tmp_path_factory):
     return folder, arguments
 
 
+@pytest.mark.long
 def test_it_leaves_a_page_figures_and_maps(probed):
     out = probed[0] / "first"
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ def test_wandb_gets_tables_and_maps(probed):
     assert any("maps" in str(path) for path in sent.rglob("*.png"))
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_figures(probed):
     folder, arguments = probed
     succeed(run("probe", *arguments, "out=second", cwd=folder))
@@ -101,6 +103,7 @@ def test_own_photographs_have_maps(trained, small_set, tmp_path):
     assert len(list((tmp_path / "out" / "maps").glob("*.png"))) == 3
 
 
+@pytest.mark.long
 def test_what_cannot_be_used_is_one_line(trained, small_set, tmp_path):
     (tmp_path / "empty").mkdir()
     mine = f"checkpoint={trained}"
