@@ -11,7 +11,6 @@ python -m benchmarks.labels errors LABELS TRUTH
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     read = pd.read_csv if options.labels.suffix == ".csv" else pd.read_parquet
     table = errors(read(options.labels), true_poses(options.truth), options.min_presence)
     print(table.to_string(index=False, float_format=lambda number: f"{number:.2f}"))
-    print(json.dumps(json.loads(table.round(3).to_json(orient="records"))))
+    print(table.round(3).to_json(orient="records"))
 
 
 if __name__ == "__main__":

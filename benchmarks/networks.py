@@ -86,9 +86,9 @@ def networks(
         seconds: that each form is timed for.
     """
     batch = _batch(film_crops)
-    seen = truth = None
+    known: tuple[Tensor, np.ndarray] | None = None
     if photographs is not None and isinstance(predictor, CheckpointPredictor):
-        seen, truth = _batch(crops_of(predictor, photographs)), photographs.pose
+        known = _batch(crops_of(predictor, photographs)), photographs.pose
     in_torch: np.ndarray | None = None
     with tempfile.TemporaryDirectory() as folder:
         for form, call in _forms(predictor, Path(folder)):
@@ -97,11 +97,9 @@ def networks(
                 in_torch = pose if in_torch is None else in_torch
                 together, alone = _seconds(call, batch, seconds) / len(batch), _seconds(call, batch[:1], seconds)
                 mae = None
-                if (
-                    seen is not None and truth is not None and form != "torch.compile"
-                ):  # that would be compiled again for other sizes
-                    found = np.concatenate([_pose(call, part) for part in seen.split(64)])
-                    mae = float(np.abs(found - truth).mean())
+                if known is not None and form != "torch.compile":  # that would be compiled again for other sizes
+                    found = np.concatenate([_pose(call, part) for part in known[0].split(64)])
+                    mae = float(np.abs(found - known[1]).mean())
             away = float(np.abs(pose - in_torch).mean()) if form and form != "torch" else None
             yield Timed(f"{name}, {form}" if form else name, 1000 * together, 1000 * alone, away, mae)
 

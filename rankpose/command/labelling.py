@@ -90,18 +90,17 @@ def _faces_are_to_be_found(config: DictConfig, root: Path) -> bool:
     if config.boxes not in (None, "crop", "detector"):
         raise ConfigError(f"boxes={config.boxes}: must be crop, detector or null.")
     film = root.is_file() and is_film(root)
-    films = film or (
-        config.data.table is None
-        and root.is_dir()
-        and any(file.suffix.lower() in FILMS for file in files_in(root, Path(config.out or root / "poses.csv")))
-    )
+    kinds: set[str] = set()
+    if config.data.table is None and root.is_dir():
+        kinds = {file.suffix.lower() for file in files_in(root, Path(config.out or root / "poses.csv"))}
+    films = film or not kinds.isdisjoint(FILMS)
     if film and config.boxes == "crop":
         raise ConfigError(f"boxes=crop: {root} is a film, whose faces the detector finds; leave boxes= out.")
     if film and config.data.table is not None:
         raise ConfigError(f"data.table={config.data.table}: tells of pictures, and {root} is a film; leave it out.")
     if config.boxes is not None or not films:
         return bool(config.boxes == "detector")
-    if not film and any(file.suffix.lower() in PICTURES for file in files_in(root, root / "poses.csv")):
+    if not kinds.isdisjoint(PICTURES):
         raise ConfigError(
             f"data.root={root}: holds films as well as pictures. boxes=detector finds the faces in both, boxes=crop "
             "takes the pictures alone, as crops around a face."

@@ -191,6 +191,11 @@ class _FramedOutput:
     def keys(self) -> Mapping[str, str]:
         return dict.fromkeys(("unit", *ANGLES), "frame")
 
+    def _pose(self, rotation: Tensor) -> Tensor:
+        """(N, 3, 3), the head's axes to the camera's in the model's frame, to (N, 3) degrees."""
+        axes = frame_axes(self.frame).to(rotation)
+        return rotmat_to_euler(axes @ rotation @ axes.T).float()
+
 
 @dataclass(frozen=True)
 class _RotationOutput(_FramedOutput):
@@ -210,9 +215,7 @@ class _RotationOutput(_FramedOutput):
         if numbers.shape[1] != self.count:
             raise ConfigError(f"name={self.name}: has {numbers.shape[1]} numbers an image, it takes {self.count}.")
         rotation = self.to_rotmat(numbers)
-        rotation = rotation.mT if self.transpose else rotation
-        axes = frame_axes(self.frame).to(rotation)
-        return rotmat_to_euler(axes @ rotation @ axes.T).float()
+        return self._pose(rotation.mT if self.transpose else rotation)
 
     def to_rotmat(self, numbers: Tensor) -> Tensor:
         """(N, count) to (N, 3, 3) rotations."""
@@ -323,9 +326,8 @@ class ScaledRowsOutput(_FramedOutput):
                 f"name={self.name}: has {numbers.shape[1]} numbers an image, two rows are {_OF_TWO_ROWS} or more."
             )
         numbers = numbers[:, :_OF_TWO_ROWS] * numbers.new_tensor(self.std) + numbers.new_tensor(self.mean)
-        rotation = six_numbers_to_rotmat(numbers[:, [0, 1, 2, 4, 5, 6]]).mT
-        axes = frame_axes(self.frame).to(rotation)
-        return rotmat_to_euler(axes @ rotation @ axes.T).float()
+        # six numbers that are two rows give the transposed rotation
+        return self._pose(six_numbers_to_rotmat(numbers[:, [0, 1, 2, 4, 5, 6]]).mT)
 
 
 OUTPUT_KINDS: dict[str, type] = {

@@ -1,6 +1,8 @@
 """Readers on generated stand-ins with the real layouts, and on real samples."""
 
 import shutil
+from functools import partial
+from pydoc import locate
 
 import cv2
 import numpy as np
@@ -9,6 +11,7 @@ from scipy.io import savemat
 
 from rankpose.data.readers.aflw2000 import read_aflw2000
 from rankpose.data.readers.biwi import read_biwi
+from rankpose.data.readers.sources import BY_READER, check_there
 from rankpose.data.readers.w300lp import identity_of, photograph_of, read_300w_lp, split_by_folder, split_by_photograph
 from rankpose.errors import DatasetError, DatasetNotFoundError
 
@@ -213,3 +216,13 @@ def test_real_300w_lp_sample(real_data, tmp_path):
     left, top, right, bottom = record.face_box
     assert 0 < left < right < 450
     assert 0 < top < bottom < 450
+
+
+@pytest.mark.parametrize("reader", BY_READER)
+def test_a_missing_folder_is_told_before_its_reader_is_imported_as_by_the_reader(reader, tmp_path):
+    said = []
+    for look in (partial(check_there, reader), locate(reader)):
+        with pytest.raises(DatasetNotFoundError, match="nowhere") as told:
+            look(root=str(tmp_path / "nowhere"))
+        said.append(str(told.value))
+    assert said[0] == said[1]
