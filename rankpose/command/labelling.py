@@ -114,7 +114,7 @@ def _pictures(config: DictConfig, root: Path) -> Records:
     Raises:
         DatasetError: no table tells where faces are, and most pictures are no crops.
     """
-    columns: Any = OmegaConf.to_container(config.data.columns)
+    columns: Any = dict(config.data.columns or {})
     rows = face_table(root, config.data.table, columns)
     records = read_faces(root, rows, crop_scale=config.data.crop_scale)
     if config.data.identity is not None:
@@ -136,7 +136,7 @@ def _gathered(config: DictConfig, root: Path, folder: Path) -> tuple[pd.DataFram
         if not isinstance(config[key], DictConfig):
             raise ConfigError(f"{key}={config[key]}: has keys of its own, which conf/label.yaml explains.")
     scissors, sampling = Scissors(**config.faces), FilmSampling(**config.film)
-    columns: Any = OmegaConf.to_container(config.data.columns)
+    columns: Any = dict(config.data.columns or {})
     sources = sources_in(root, folder, config.data.table, columns, config.data.identity)
     detector = build(config.detector)
     if isinstance(detector, TableBoxes):

@@ -15,8 +15,10 @@ import pytest
 import pytorch_lightning as pl
 import timm
 import torch
+import yaml
 from commands import PEOPLE, PROJECT, SMALL, metrics
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from rankpose import evaluate, export, label, prepare, probe, train
 from rankpose.command.configuration import build, plain
@@ -94,6 +96,39 @@ def test_every_choice_composes_and_resolves(command_name, group, choice):
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_file_opens_with_what_choosing_it_means(path):
     assert meaning(path).endswith((".", ":"))
+
+
+@pytest.mark.parametrize(
+    "path", [file for file in CONF.rglob("*.yaml") if "hydra" not in file.parts], ids=lambda file: file.stem
+)
+def test_a_mapping_that_is_the_users_can_be_given_on_the_command_line(path):
+    # Hydra takes KEY={a: b} where KEY is null, and refuses it where KEY is {}
+    def walk(node):
+        for value in node.values() if isinstance(node, dict) else []:
+            assert value != {}
+            walk(value)
+
+    walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("label", "data.columns={identity: person}"),
+        ("train data=photographs", "data.reader.columns={identity: person}"),
+        ("train data=mixture", "data.weights={renders: 0.5}"),
+        ("train backbone=resnet18", "backbone.options={drop_rate: 0.1}"),
+        ("train backbone=fsanet", "backbone.options.trunk_options={drop_rate: 0.1}"),
+        ("evaluate predictor=python", "predictor.arguments={size: 3}"),
+    ],
+)
+def test_mappings_that_are_the_users_compose(command, name, argument):
+    command_name, *choice = name.split()
+    key = argument.split("=")[0]
+    code, out, err = command(command_name, *choice, argument, "--cfg", "job")
+    assert code == 0, err
+    config = OmegaConf.create(out)
+    assert OmegaConf.to_container(OmegaConf.select(config, key)) == yaml.safe_load(argument.partition("=")[2])
 
 
 def test_what_choices_share_is_no_choice():
