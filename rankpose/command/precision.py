@@ -27,7 +27,11 @@ _TOLD = "RANKPOSE_PRECISION"
 _WORTH = 1.2
 """bfloat16 is taken where it is faster by this factor: closer times are chance, and float32 is repeatable."""
 _HOPELESS = 4.0
-"""After one step that took so many times as long in bfloat16, no more are tried."""
+"""After steps of a few images that took so many times as long in bfloat16, no more are tried."""
+_FEW, _MOST = 4, 64
+"""Images of the first steps, and at most: what bfloat16 gains shows in steps as large as a training's, if at all."""
+_SECONDS = 0.5
+"""On a CPU no more images are tried than take about so long in float32."""
 
 
 def keep_precision(config: DictConfig, run: Path, checkpoint: str | None) -> None:
@@ -62,8 +66,7 @@ def _chosen(config: DictConfig, task: PoseTask, data: Training) -> tuple[str, st
     elif gpu and not _has_instructions(gpu):
         chosen, why = FLOAT, "this GPU has no bfloat16 instructions"
     else:
-        images = max(2, min(data.images_per_batch, 64 if gpu else 4))
-        times = time_steps(task.net, data.size, images, "cuda" if gpu else "cpu")
+        images, times = time_steps(task.net, data.size, max(2, data.images_per_batch), "cuda" if gpu else "cpu")
         chosen = HALF if _WORTH * times[HALF] < times[FLOAT] else FLOAT
         why = f"a step of {images} images takes {times[FLOAT]:.3g} s in float32, {times[HALF]:.3g} s in bfloat16"
     os.environ[_TOLD] = chosen
@@ -77,16 +80,33 @@ def _has_instructions(gpu: bool) -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def time_steps(net: torch.nn.Module, size: int, images: int, device: str) -> dict[str, float]:
-    """Seconds that a training step of a copy of the network takes, by precision: the best of three, taken in turns."""
+def time_steps(net: torch.nn.Module, size: int, images: int, device: str) -> tuple[int, dict[str, float]]:
+    """Seconds that a training step of a copy of the network takes, by precision: the best of three, taken in turns.
+
+    Args:
+        net: takes (N, 3, size, size) uint8.
+        images: N of a training's steps.
+        device: `cpu` or `cuda`.
+
+    Returns:
+        How many images were tried: as many, but no more than 64 or than take half a second on a CPU; then the times.
+    """
+    few = min(images, _FEW)
+
+    def both(count: int) -> dict[str, float]:
+        batch = torch.zeros(count, 3, size, size, dtype=torch.uint8, device=device)
+        return {precision: _step(net, batch, precision) for precision in (FLOAT, HALF)}
+
     with torch.random.fork_rng():
         net = copy.deepcopy(net).to(device).train()
-        batch = torch.zeros(images, 3, size, size, dtype=torch.uint8, device=device)
-        first = {precision: _step(net, batch, precision) for precision in (FLOAT, HALF)}
+        first = both(few)
         if first[HALF] > _HOPELESS * first[FLOAT]:
-            return first
-        tries = [{precision: _step(net, batch, precision) for precision in (FLOAT, HALF)} for _ in range(3)]
-    return {precision: min(one[precision] for one in tries) for precision in (FLOAT, HALF)}
+            return few, first
+        fit = _MOST if device == "cuda" else max(few, int(few * _SECONDS / both(few)[FLOAT]))
+        images = min(images, _MOST, fit)
+        both(images)
+        tries = [both(images) for _ in range(3)]
+    return images, {precision: min(one[precision] for one in tries) for precision in (FLOAT, HALF)}
 
 
 def _step(net: torch.nn.Module, batch: torch.Tensor, precision: str) -> float:

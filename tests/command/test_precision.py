@@ -30,10 +30,13 @@ def parts(monkeypatch):
 @pytest.mark.parametrize(("half", "chosen"), [(0.5, HALF), (0.9, FLOAT), (7.0, FLOAT)])
 def test_the_faster_is_taken_if_it_is_much_faster_and_both_times_are_told(parts, monkeypatch, caplog, half, chosen):
     monkeypatch.setattr(precision, "_step", lambda net, batch, which: half if which == HALF else 1.0)
+    monkeypatch.setattr(precision, "_SECONDS", 100.0)
     with caplog.at_level(logging.INFO):
         choose_precision(*parts)
     assert parts[0].trainer.precision == chosen
-    assert f"a step of 4 images takes 1 s in float32, {half:g} s in bfloat16" in caplog.text
+    images = 4 if half > 4 else parts[2].images_per_batch
+    assert images != 4 or half > 4
+    assert f"a step of {images} images takes 1 s in float32, {half:g} s in bfloat16" in caplog.text
 
 
 def test_the_very_network_takes_both_kinds_of_step_and_stays_as_it_was(parts):
@@ -54,7 +57,8 @@ def test_the_very_network_takes_both_kinds_of_step_and_stays_as_it_was(parts):
     task.net = Watched()
     before = {name: value.clone() for name, value in task.net.state_dict().items()}
     state = torch.random.get_rng_state()
-    times = time_steps(task.net, data.size, 4, "cpu")
+    images, times = time_steps(task.net, data.size, 4, "cpu")
+    assert images == 4
     assert {torch.float32, torch.bfloat16} == set(seen)
     assert min(times.values()) > 0
     assert all(torch.equal(value, before[name]) for name, value in task.net.state_dict().items())
@@ -62,8 +66,25 @@ def test_the_very_network_takes_both_kinds_of_step_and_stays_as_it_was(parts):
     assert all(weight.grad is None for weight in task.net.parameters())
 
 
+@pytest.mark.parametrize(
+    ("seconds_an_image", "tried"), [(1e-4, 64), (0.5 / 32, 32), (10.0, 4)], ids=["as trained", "half", "few"]
+)
+def test_steps_are_as_large_as_a_training_s_where_that_is_quick(monkeypatch, seconds_an_image, tried):
+    seen = []
+
+    def step(net, batch, which):
+        seen.append(len(batch))
+        # bfloat16 gains with the size of a step
+        return seconds_an_image * len(batch) * (1.0 if which == FLOAT or len(batch) < 32 else 0.5)
+
+    monkeypatch.setattr(precision, "_step", step)
+    images, times = time_steps(nn.Linear(1, 1), 8, 64, "cpu")
+    assert images == tried == max(seen)
+    assert times[HALF] / times[FLOAT] == (0.5 if tried >= 32 else 1.0)
+
+
 def test_a_process_that_lightning_starts_does_as_the_first_one(parts, monkeypatch):
-    monkeypatch.setattr(precision, "time_steps", lambda *_: {FLOAT: 1.0, HALF: 0.1})
+    monkeypatch.setattr(precision, "time_steps", lambda *_: (64, {FLOAT: 1.0, HALF: 0.1}))
     choose_precision(*parts)
     monkeypatch.setattr(precision, "time_steps", lambda *_: pytest.fail("it was timed again"))
     monkeypatch.setenv("LOCAL_RANK", "1")
