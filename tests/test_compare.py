@@ -369,6 +369,9 @@ def test_the_study_of_the_documentation(tmp_path, monkeypatch, capsys):
     assert out.count(row.replace("`rank_mse`", "`images_per_identity=8 rank_mse`")) == 2
     assert cv2.imread(str(tmp_path / "figure.png")).std() > 5
     shutil.rmtree(tmp_path / "study" / "confirm")
+    ablation_study.main()
+    assert capsys.readouterr().out.count(row) == 1, "of a sweep without such a part"
+    shutil.rmtree(tmp_path / "study")
     with pytest.raises(SystemExit):
         ablation_study.main()
-    assert "is not the folder of a sweep of experiment=ablation" in capsys.readouterr().err
+    assert re.fullmatch("error: .*study: no such folder.*\n", capsys.readouterr().err)

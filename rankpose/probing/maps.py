@@ -174,9 +174,14 @@ def shares(
 ) -> dict[str, tuple[Interval, float]]:
     """How much of a map (N, S, S) lies at each place, with its interval over people, and the share of the area."""
     return {
-        name: (bootstrap_mean((maps * mask).sum((1, 2)), person, resamples, seed), float(mask.mean()))
+        name: (bootstrap_mean(share_of_each(maps, mask), person, resamples, seed), float(mask.mean()))
         for name, mask in where.items()
     }
+
+
+def share_of_each(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(N,) how much of each map (N, S, S) lies where a mask (N, S, S) is true."""
+    return np.asarray((maps * mask).sum((1, 2)))
 
 
 def fit(points: np.ndarray, onto: np.ndarray) -> np.ndarray:

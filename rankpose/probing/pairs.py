@@ -181,23 +181,51 @@ def moved(
         resamples: of the bootstrap.
         seed: of its draws.
     """
-    far = np.linalg.norm(features[1].astype(float) - features[0], axis=1)
     turned = geodesic_error(*(torch.from_numpy(one).double() for one in pose)).numpy()
+    far, angle = (_means(names, heads, one, resamples, seed) for one in (_distance(features), turned))
+
+    def with_interval(samples: np.ndarray) -> Interval:
+        return interval_of(float(samples[0]), samples[1:], int(heads.max()) + 1)
+
+    return {
+        name: Moved(
+            with_interval(far[name] / _step(far)),
+            with_interval(angle[name]),
+            with_interval(angle[name] / _step(angle)),
+        )
+        for name in far
+    }
+
+
+def feature_ratios(
+    names: Sequence[str], heads: np.ndarray, features: tuple[np.ndarray, np.ndarray], resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """By change (1 + resamples,) of `Moved.features`: of all heads, then of heads drawn; arguments as of `moved`.
+
+    The same heads are drawn for every network, so that two can be compared.
+    """
+    far = _means(names, heads, _distance(features), resamples, seed)
+    return {name: samples / _step(far) for name, samples in far.items()}
+
+
+def _distance(features: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return np.asarray(np.linalg.norm(features[1].astype(float) - features[0], axis=1))
+
+
+def _means(
+    names: Sequence[str], heads: np.ndarray, values: np.ndarray, resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """By change (1 + resamples,): the mean of all heads, then of heads drawn with replacement."""
     people = int(heads.max()) + 1
     weights = np.concatenate([np.ones((1, people)), *draws(people, people, resamples, seed)])
     means = {}
     for name in dict.fromkeys(names):
         rows = np.array(names) == name
         count = np.bincount(heads[rows], minlength=people)
-        means[name] = [
-            (weights @ np.bincount(heads[rows], one[rows], people)) / (weights @ count) for one in (far, turned)
-        ]
-    step = [np.mean([means[name][kind] for name in TURNS], axis=0) for kind in (0, 1)]
+        means[name] = (weights @ np.bincount(heads[rows], values[rows], people)) / (weights @ count)
+    return means
 
-    def with_interval(samples: np.ndarray) -> Interval:
-        return interval_of(float(samples[0]), samples[1:], people)
 
-    return {
-        name: Moved(with_interval(one / step[0]), with_interval(other), with_interval(other / step[1]))
-        for name, (one, other) in means.items()
-    }
+def _step(means: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of `STEP_DEG` of pose, the mean of the three angles."""
+    return np.asarray(np.mean([means[name] for name in TURNS], axis=0))

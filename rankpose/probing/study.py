@@ -188,7 +188,7 @@ def study_of(networks: Sequence[Network], records: Records, table: pd.DataFrame 
         study.groups = {factor.name: factor.group for factor in factors}
         _ask(study, networks, records, factors, settings)
         _move(study, networks, settings)
-    rows = _heads(records.pose[:, 0], settings)
+    rows = map_heads(records.pose[:, 0], settings)
     for network in networks:
         log.info("%s: maps of %d heads", network.name, len(rows))
         study.looks[network.name] = look_of(network, seen_of(network, records, table, rows, settings), settings)
@@ -264,7 +264,7 @@ def _move(study: Study, networks: Sequence[Network], settings: Settings) -> None
         study.moved[network.name] = pairs.moved(names, heads, features, pose, settings.resamples, settings.seed)
 
 
-def _heads(yaw: np.ndarray, settings: Settings) -> np.ndarray:
+def map_heads(yaw: np.ndarray, settings: Settings) -> np.ndarray:
     """Rows of heads for maps, as many of each bin of yaw as there are."""
     order = np.random.default_rng([settings.seed, 3]).permutation(len(yaw))
     each = -(-settings.heads // len(maps.YAW_BINS))

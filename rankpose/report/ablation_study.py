@@ -1,4 +1,4 @@
-"""What did `experiment=ablation` find? Prints the tables of docs/ablation.md and draws its figure.
+"""What did a sweep over losses find? Prints the tables of docs/ablation.md and draws its figure.
 
 python -m rankpose.report.ablation_study SWEEP --figure FILE
 """
@@ -11,40 +11,42 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rankpose.errors import ConfigError, one_line_errors
+from rankpose.errors import one_line_errors
 from rankpose.evaluation.protocol import HELD_OUT
 from rankpose.evaluation.runs import Run, Value, find_runs
 from rankpose.report.ablation import Ablation, Cell, Change, make_ablation
 from rankpose.report.text_table import table_of
 from rankpose.run.curves import read_curves
+from rankpose.run.directory import check_folders
 
 CONFIRM = "confirm"
 """The part of the sweep that has seeds of its own."""
 FIGURES = ((HELD_OUT, "mae", 1), (HELD_OUT, "pair_order", 100), ("aflw2000", "mae", 1))
 """Test, score, and what it is multiplied by."""
 HEADS = ("MAE held out", "less mse", "pairs held out, %", "less mse", "MAE photographs", "less mse")
-_ASIDE = ("data.identities_per_batch", "data.draws_per_identity")
+_ASIDE = ("identities_per_batch", "draws_per_identity")
 _USUAL: Mapping[str, Value] = {
-    "data.images_per_identity": 2,
-    "data.pairs": "any",
-    "data.label_noise_deg": 0,
-    "loss.unit": "degrees",
-    "loss.squared": False,
-    "loss.slope": 0,
+    "images_per_identity": 2,
+    "pairs": "any",
+    "label_noise_deg": 0,
+    "unit": "degrees",
+    "squared": False,
+    "slope": 0,
 }
+"""By a key's last part: of a mixture each source has its own."""
 _LIMIT = 0.6
 """Degrees either way that the figure shows."""
 
 
-def setting(cell: Cell) -> str:
+def setting(values: Mapping[str, Value]) -> str:
     """What a configuration has other than most, in few words."""
     told = []
-    for key, value in cell.values.items():
-        if value is not None and key not in _ASIDE and value != _USUAL.get(key):
-            name = key.partition(".")[2]
+    for key, value in values.items():
+        group, _, name = key.rpartition(".")
+        if value is not None and name not in _ASIDE and value != _USUAL.get(name):
             text = f"{value:g}" if isinstance(value, float) else str(value)
-            told.append(f"{name}={text}" if name else text)
-    return " ".join(told)
+            told.append(f"{name}={text}" if group else text)
+    return " ".join(dict.fromkeys(told))
 
 
 def pull(runs: Sequence[Run], cell: Cell) -> float:
@@ -72,7 +74,7 @@ def table(ablation: Ablation, runs: Sequence[Run]) -> str:
     """A row for each configuration, for Markdown; bold where the interval and all seeds are on one side."""
     rows = []
     for cell in ablation.cells:
-        row = [f"`{setting(cell)}`", f"{100 * pull(runs, cell):.0f} %"]
+        row = [f"`{setting(cell.values)}`", f"{100 * pull(runs, cell):.0f} %"]
         for test, score, factor in FIGURES:
             spread, change = cell.scores[test][score], cell.changes.get(test, {}).get(score)
             text = said(change, factor)
@@ -107,7 +109,7 @@ def draw(ablation: Ablation, path: Path) -> None:
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set(xlim=(-_LIMIT, _LIMIT), title=title, xlabel="MAE with ranking less MAE without, degrees")
         axis.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(range(len(cells)), [setting(cell) for cell in cells], fontsize=8)
+    axes[0].set_yticks(range(len(cells)), [setting(cell.values) for cell in cells], fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
@@ -118,20 +120,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m rankpose.report.ablation_study", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("sweep", type=Path, help="folder of `python -m rankpose.train -m experiment=ablation`")
+    parser.add_argument("sweep", type=Path, help="folder of a sweep, as of `rankpose.train -m experiment=ablation`")
     parser.add_argument("--figure", type=Path, required=True, help="where the figure goes, as a PNG")
     given = parser.parse_args()
-    parts = [path for path in sorted(given.sweep.iterdir()) if path.is_dir() and path.name != CONFIRM]
-    if not (given.sweep / CONFIRM).is_dir() or not parts:
-        raise ConfigError(f"{given.sweep}: is not the folder of a sweep of experiment=ablation, with a folder a part.")
+    check_folders([given.sweep])
+    confirm, parts = given.sweep / CONFIRM, [given.sweep]
+    if confirm.is_dir():
+        parts = [path for path in sorted(given.sweep.iterdir()) if path.is_dir() and path != confirm]
     found = find_runs(parts)
     ablation = make_ablation(found, {"loss": "mse"})
     print(table(ablation, found.runs))
     draw(ablation, given.figure)
-    confirmed = find_runs([given.sweep / CONFIRM])
-    for baseline in ({"loss": "mse"}, {"loss": "mse", "data.images_per_identity": "2"}):
-        print(f"Seeds of their own, baseline {baseline}:\n")
-        print(table(make_ablation(confirmed, baseline), confirmed.runs))
+    if confirm.is_dir():
+        confirmed = find_runs([confirm])
+        for baseline in ({"loss": "mse"}, {"loss": "mse", "data.images_per_identity": "2"}):
+            print(f"Seeds of their own, baseline {baseline}:\n")
+            print(table(make_ablation(confirmed, baseline), confirmed.runs))
 
 
 if __name__ == "__main__":
