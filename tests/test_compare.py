@@ -127,6 +127,20 @@ def test_seeds_that_disagree_are_no_sure_difference(tmp_path):
     assert "verdict-better" not in to_page(found).partition("</style>")[2]
 
 
+def test_seeds_are_pooled_whatever_precision_auto_took(tmp_path):
+    half, whole = "trainer.precision=bf16-mixed", "trainer.precision=32-true"
+    for seed, given in enumerate([half, whole, half]):
+        write_run(tmp_path / f"{seed}", 4.0, given, seed=seed)
+        write_run(tmp_path / f"{seed}r", 2.0, whole, seed=seed, loss="rank_mse")
+    found = ablation_of(tmp_path)
+    assert found.keys == ["loss"]
+    assert [cell.seeds for cell in found.cells] == [[0, 1, 2]] * 2
+    assert found.remarks == ["Computed partly in bf16-mixed and partly in 32-true, as trainer.precision=auto chose."]
+    # a seed that has run in both was asked to
+    write_run(tmp_path / "both", 4.0, half, seed=1)
+    assert ablation_of(tmp_path).keys == ["loss", "trainer.precision"]
+
+
 def test_differences_use_common_seeds_only_and_say_what_lacks(sweep, tmp_path):
     alone = write_run(tmp_path / "more" / "a", 1.0, seed=7, loss="rank_mse")
     (sweep / "3" / "metrics.json").unlink()

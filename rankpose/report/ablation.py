@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from rankpose.errors import ConfigError
-from rankpose.evaluation.runs import Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
+from rankpose.evaluation.runs import PRECISION, Found, Run, RunCell, Value, cells_of, check_comparable, differing_keys
 from rankpose.evaluation.scores import Evaluation, rising
 from rankpose.evaluation.statistics import Difference, paired_bootstrap
 from rankpose.files import json_text, write_whole
@@ -156,6 +156,9 @@ def make_ablation(found: Found, baseline: Mapping[str, str] | None = None) -> Ab
         for group, other in zip(groups, base, strict=True)
     ]
     remarks = [remark for run in found.runs for remark in run.remarks]
+    computed = dict.fromkeys(str(run.config.get(PRECISION)) for run in found.runs)
+    if PRECISION not in keys and len(computed) > 1:
+        remarks.append(f"Computed partly in {' and partly in '.join(computed)}, as {PRECISION}=auto chose.")
     for name in dict.fromkeys(name for run in found.runs for name in run.tests):
         without = [run for run in found.runs if name not in run.tests]
         if without:
