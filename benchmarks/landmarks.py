@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +63,25 @@ class Column:
     """To the baseline: value, interval, how many seeds agree, of how many; nothing for a baseline."""
 
 
-def embedded(root: Path) -> Records:
-    """The people whom nobody trains on."""
-    module: PoseDataModule = build(composed("probe", ["checkpoint=x", "data=synthetic", f"data.root='{root}'"]).data)
-    return module.records("test")
+@cache
+def embedded(overrides: tuple[str, ...]) -> tuple[Records, pd.DataFrame | None]:
+    """The people whom nobody trains on, and what was drawn for their pictures."""
+    config = composed("probe", ["data=synthetic", *overrides])
+    module: PoseDataModule = build(config.data)
+    records = module.records("test")
+    return records, read_factors(str(config.data.root), records.names)
 
 
-def look_into(run: Path, root: Path, settings: Settings) -> Found:
+@cache
+def rendered_pairs(heads: int, seed: int) -> list[pairs.Pair]:
+    """Rendered once in each process: no network changes them."""
+    return pairs.controlled_pairs(pairs.draw_heads(heads, seed), seed)
+
+
+def look_into(run: Path, data: tuple[str, ...], settings: Settings) -> Found:
     """Everything that is asked of a run's network."""
     torch.set_num_threads(1)
-    records = embedded(root)
-    table = read_factors(str(root), records.names)
+    records, table = embedded(data)
     network = Network.of(run.name, checkpoint_file(run), "cpu")
     crops = PlainCrops(records, network.crop, network.size)
     images = (batch["image"] for batch in every_image(crops, settings.batch_size, 0))
@@ -85,7 +93,7 @@ def look_into(run: Path, root: Path, settings: Settings) -> Found:
         name: np.concatenate([[one.value()], one.resampled(settings.resamples, settings.seed)])
         for name, one in said.items()
     }
-    drawn = pairs.controlled_pairs(pairs.draw_heads(settings.pairs, settings.seed), settings.seed)
+    drawn = rendered_pairs(settings.pairs, settings.seed)
     first, second = (
         read_features(network.net, one.split(settings.batch_size))[POOLED]
         for one in pairs.crops_of(drawn, network.crop, network.size)
@@ -222,19 +230,19 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="+", type=Path, help="folders of runs, each with its own tables")
-    parser.add_argument("--synthetic", type=Path, default=Path("data/synthetic"), help="the embedded set")
+    parser.add_argument("--data", nargs="+", default=(), help="overrides of data=synthetic, as data.root=FOLDER")
     parser.add_argument("--figure", type=Path, help="where the figure goes, as a PNG")
+    parser.add_argument("--pairs", type=int, default=32, help="heads that are rendered twice for each factor")
     parser.add_argument("--heads", type=int, default=64, help="of which maps are made")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap")
     parser.add_argument("--processes", type=int, default=1, help="networks at a time")
     given = parser.parse_args()
-    settings = Settings(heads=given.heads, resamples=given.resamples, num_workers=0)
+    settings = Settings(pairs=given.pairs, heads=given.heads, resamples=given.resamples, num_workers=0)
     sweeps = {folder.name: find_runs([folder]).runs for folder in given.sweeps}
     folders = [run.folder for runs in sweeps.values() for run in runs]
     with ProcessPoolExecutor(given.processes) as pool:
-        found = dict(
-            zip(folders, pool.map(partial(look_into, root=given.synthetic, settings=settings), folders), strict=True)
-        )
+        look = partial(look_into, data=tuple(given.data), settings=settings)
+        found = dict(zip(folders, pool.map(look, folders), strict=True))
     columns = {name: columns_of(runs, found) for name, runs in sweeps.items()}
     for name, some in columns.items():
         print(f"{name}\n")

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from commands import PROJECT
+from commands import PROJECT, SMALL, run, succeed
 from films import write_film
 from onnx import TensorProto, helper, numpy_helper
 
@@ -205,3 +206,29 @@ def test_rivals_times_every_method_with_and_without_ranking(monkeypatch, capsys)
         assert count == report["weights"][name.replace("share 0.5", "share 0")]
     assert report["weights"]["fsanet_published, share 0"] < 300_000 < report["weights"]["euler, share 0"]
     assert sum(line.startswith("| ") for line in lines) == 2 + 20
+
+
+@pytest.mark.long
+def test_landmarks_pairs_runs_by_seed_and_answers_for_each_configuration(tmp_path):
+    """On real runs, of which two are the same network: nothing is between them."""
+    people = [f"data.reader.{part}_identities={count}" for part, count in (("train", 8), ("val", 2), ("test", 10))]
+    given = ("data.root=faces", *SMALL, *people, "trainer.max_steps=2", "loss.weight=0", "data.num_workers=0")
+    for seed in (0, 1):
+        for loss in ("mse", "rank_mse"):
+            options = [one for one in given if loss == "rank_mse" or not one.startswith("loss.")]
+            where = f"hydra.run.dir=runs/{loss}_{seed}"
+            succeed(run("train", *options, f"loss={loss}", f"seed={seed}", where, cwd=tmp_path))
+    few = ["--pairs", "2", "--heads", "3", "--resamples", "50", "--figure", "figure.png", "--data"]
+    asked = ["runs", *few, "data.root=faces", *people, "data.reader.images_per_identity=6"]
+    done = succeed(
+        run("landmarks", *asked, cwd=tmp_path, env={"PYTHONPATH": str(PROJECT)}, fresh=True, package="benchmarks.")
+    )
+    found = json.loads(done.stdout.splitlines()[-1])["runs"]
+    assert list(found) == ["mse", "rank_mse"]
+    assert not any(found["mse"]["change"].values())
+    for kind, question in (("knows", "yaw"), ("knows", "identity"), ("moves", "yaw"), ("looks", "occlusion")):
+        change = found["rank_mse"]["change"][kind][question]
+        assert change[:3] == [0, 0, 0], "a ranking loss of weight 0 is the squared error"
+        assert change[4] == 2, "seeds"
+        assert f"{found['mse']['mean'][kind][question]:.2f} (+0.00; +0.00 to +0.00; 0/2)" in done.stdout
+    assert cv2.imread(str(tmp_path / "figure.png")).std() > 1
