@@ -20,7 +20,7 @@ All terms are computed in float32. To add a loss, write a `PoseLoss` in this fol
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from rankpose.checks import NotNegative, Positive, checked
@@ -146,9 +146,15 @@ def following_factor(pulls: Tensor, norms: Tensor, share: float) -> Tensor:
 
     Args:
         pulls: (2,) averages of the norms, zeros at first; the step's are added to them in place.
-        norms: (2,) of the gradients of the other term and of the ranking term (`gradient_norm`).
+        norms: (2,) of the gradients of the other term and of the ranking term (`gradient_norm`) in this process; those
+            of all processes count, so that each has the same factor, which is that of one with their whole batch.
         share: of the former.
     """
+    if distributed.is_available() and distributed.is_initialized():
+        # of a mean over the images of all processes, of which each holds a part
+        squares = norms.square()
+        distributed.all_reduce(squares)
+        norms = squares.sqrt() / distributed.get_world_size()
     # both averages start at zero alike: their ratio needs no correction for it
     pulls.mul_(_DECAY).add_((1 - _DECAY) * norms)
     factor = share * pulls[0] / pulls[1].clamp(min=torch.finfo(torch.float32).tiny)

@@ -195,6 +195,26 @@ def test_two_processes_with_half_of_the_weights_each_train_as_one(whole, sharded
         torch.testing.assert_close(net(image).pose, whole.task(image).pose, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["hopenet", "quatnet", "6drepnet", "trinet", "matrix_fisher", "fsanet"])
+def test_two_processes_train_every_method_as_one(small_set, tmp_path, method):
+    """With ranking. FSA-Net's own streams have batch normalisation, whose statistics are a process's."""
+    own = method == "fsanet"
+    base = [one for one in EXACT if one != "loss.unit=normalised" and not (own and "backbone" in one)]
+    base += [f"experiment={method}", "loss.share=0.5", "optimizer.lr=0.0001", *(["image_size=64"] if own else [])]
+    halves = [*base, f"data.identities_per_batch={PAIRS}", "trainer=ddp", "trainer.devices=2"]
+    succeed(run("train", f"data.root={small_set}", *halves, "hydra.run.dir=run", cwd=tmp_path))
+    curves = steps(tmp_path / "run" / "curves" / "version_0")
+    assert np.isfinite(curves["train/loss"]).all()
+    last = weights(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    if own:
+        assert all(value.isfinite().all() for value in last.values())
+        return
+    one = fitted(small_set, tmp_path, f"data.identities_per_batch={2 * PAIRS}", base=base)
+    np.testing.assert_allclose(curves["train/loss"], one.curves["train/loss"], **CLOSE)
+    assert_same_weights(last, one.task.state_dict())
+
+
 def test_two_processes_test_to_the_metrics_of_one(two):
     """The same people, tested by both processes at the end of training and by the first one alone afterwards."""
     assert (two.run / "report.html").exists()
