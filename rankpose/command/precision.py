@@ -30,7 +30,7 @@ _HOPELESS = 4.0
 """After steps of a few images that took so many times as long in bfloat16, no more are tried."""
 _FEW, _MOST = 4, 64
 """Images of the first steps, and at most: what bfloat16 gains shows in steps as large as a training's, if at all."""
-_SECONDS = 0.5
+_SECONDS = 0.25
 """On a CPU no more images are tried than take about so long in float32."""
 
 
@@ -89,7 +89,7 @@ def time_steps(net: torch.nn.Module, size: int, images: int, device: str) -> tup
         device: `cpu` or `cuda`.
 
     Returns:
-        How many images were tried: as many, but no more than 64 or than take half a second on a CPU; then the times.
+        How many images were tried: as many, but no more than 64 or than take a quarter of a second on a CPU; then the times.
     """
     few = min(images, _FEW)
 

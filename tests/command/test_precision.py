@@ -67,7 +67,7 @@ def test_the_very_network_takes_both_kinds_of_step_and_stays_as_it_was(parts):
 
 
 @pytest.mark.parametrize(
-    ("seconds_an_image", "tried"), [(1e-4, 64), (0.5 / 32, 32), (10.0, 4)], ids=["as trained", "half", "few"]
+    ("seconds_an_image", "tried"), [(1e-4, 64), (0.25 / 32, 32), (10.0, 4)], ids=["as trained", "half", "few"]
 )
 def test_steps_are_as_large_as_a_training_s_where_that_is_quick(monkeypatch, seconds_an_image, tried):
     seen = []
