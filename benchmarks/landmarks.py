@@ -46,6 +46,10 @@ TITLES = {
 }
 
 
+AREA = "of the area"
+"""What a map would have there that is alike everywhere."""
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
     """Of one run, by kind and question: (1 + resamples,), of everybody, then of people drawn with replacement."""
@@ -116,7 +120,7 @@ def _shares(network: Network, seen: maps.Seen, settings: Settings) -> dict[str, 
         ]
     )
     count = weights @ np.bincount(codes)
-    found = {}
+    found = {AREA: (weights @ np.bincount(codes, near.mean((1, 2)))) / count}
     for method, of_angles in maps.look(network.net, seen.image, last, settings.batch_size).items():
         each = np.mean([maps.share_of_each(of_angles[:, place], near) for place in range(3)], axis=0)
         found[method] = (weights @ np.bincount(codes, each)) / count
@@ -212,7 +216,7 @@ def draw(sweeps: Mapping[str, Sequence[Column]], path: Path) -> None:
             change = column.change[KNOWS].get(question)
             if change is None:
                 continue
-            colour = "tab:blue" if not sure(change) else "tab:green" if change[0] > 0 else "tab:red"
+            colour = "tab:red" if sure(change) else "tab:blue"
             axis.plot(change[1:3], [place, place], color=colour, linewidth=2)
             axis.plot(change[0], place, "o", color=colour, markersize=4)
         axis.axvline(0, color="grey", linewidth=0.8)
