@@ -14,7 +14,7 @@ NAMED := sed -E ':a;s/^([^=]*)[._]/\1-/;ta'
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 18
-	@echo "  ARGS passes overrides on: make train ARGS='loss=mse backbone=resnet18'"
+	@echo "  ARGS passes overrides on: make train ARGS='backbone=resnet18 seed=1'"
 
 install: $(VENV)/.installed  ## Virtual environment in .venv with everything (7.4 GB, one to three minutes)
 
@@ -25,8 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(VENV)/bin/uv pip install --quiet --python $(RUN) $(PACKAGES) || $(PIP) install --upgrade $(PACKAGES)
 	touch $@
 
-train: install  ## Make the embedded data set, train RankPose on it, test it, draw report.html
-	$(RUN) -m rankpose.train $(ARGS)
+train: install  ## Make the embedded data set, train what learns most of it in minutes, test it, draw report.html
+	$(RUN) -m rankpose.train experiment=quarter_hour $(ARGS)
 
 test: lint  ## Check style and types, and run the tests; ARGS="-m 'not slow'" leaves out all that start a command
 	$(PYTEST) -m 'not long' $(ARGS)

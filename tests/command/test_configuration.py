@@ -198,6 +198,13 @@ EXPERIMENT_NEEDS = {
         "data.sources.photographs.split.val_share=0.3",
         "image_size=32",
     ],
+    "ranking_on_photographs": lambda root, folder: [
+        *(argument.replace("data.", "data.sources.renders.", 1) for argument in embedded(root, folder)),
+        f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",
+        f"data.sources.people.root={zipped(root, folder, 'people_crops')}",
+        "data.sources.renders.train_identities=null",
+        "image_size=32",
+    ],
 }
 
 
@@ -233,7 +240,7 @@ def embedded(root, folder):
 @pytest.mark.parametrize("experiment", choices_of("experiment"))
 def test_every_experiment_runs(command, small_set, tmp_path, experiment):
     needs = EXPERIMENT_NEEDS.get(experiment, embedded)(small_set, tmp_path)
-    mixed = experiment == "shipped_photographs"
+    mixed = "photographs" in experiment
     size = "data.images_per_batch=16" if mixed else "data.identities_per_batch=2"
     few = [size, "data.num_workers=0", "data.eval_batch_size=4", "logger=csv"]
     short = ["trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "+trainer.limit_train_batches=1"]
