@@ -203,6 +203,7 @@ EXPERIMENT_NEEDS = {
         f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",
         f"data.sources.people.root={zipped(root, folder, 'people_crops')}",
         "data.sources.renders.train_identities=null",
+        "data.sources.people.images_per_identity=1",
         "image_size=32",
     ],
 }
