@@ -78,9 +78,10 @@ def test_opentracks_network_gives_its_figure(photographs, real_data):
     model = OpentrackPredictor(real_data / "peers" / "opentrack-head-pose-0.4-small-int8.onnx")
     said = np.array(list(answers(Faces([model], photographs))))
     error = np.abs(said[:, 0, :3] - photographs.pose).mean(axis=0)
-    # with the source of the file: 2.84 / 3.95 / 2.35, mean 3.05
-    assert np.allclose(error, [2.84, 3.95, 2.35], atol=0.1)
-    assert abs(error.mean() - 3.05) < 0.05
+    # with the source of the file: 2.84 / 3.95 / 2.35, mean 3.05; its products of 8 bits saturate on processors without
+    # VNNI (2.85 / 3.96 / 2.43), and do not on others (2.84 / 3.85 / 2.24)
+    assert np.allclose(error, [2.84, 3.95, 2.35], atol=0.13)
+    assert abs(error.mean() - 3.05) < 0.1
     once = OpentrackPredictor(model.file, looks=1)
     assert abs(np.abs(next(answers(Faces([once], photographs)))[0, :3] - said[0, 0, :3]).max()) > 0
 
