@@ -33,6 +33,7 @@ Value = Any
 _NOT_WHAT = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE, Kind.SEED)
 """Kinds of keys that say where, how and how often a run ran, not what it was."""
 PRECISION = "trainer.precision"
+_OF_AUTO = {"32-true", "bf16-mixed"}
 _OF_A_RUN = ("config.yaml", "checkpoints", outcome.NAME)
 """Each makes a folder a run's."""
 
@@ -134,8 +135,8 @@ def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
     """The keys that tell configurations apart, seeds and places aside, in the configuration's order.
 
     A key counts where it differs among those with the same choice for its group: that `loss.margin` comes with a
-    ranking loss is said by `loss` already, and `backbone.options` by `backbone.name`. The precision counts where a
-    configuration has run with one seed in several: otherwise `auto` took now one, now the other.
+    ranking loss is said by `loss` already, and `backbone.options` by `backbone.name`. Of the two precisions that `auto`
+    takes, which it was counts only where a configuration has run with one seed in both.
     """
     keys = dict.fromkeys(key for config in configs for key in config if kind_of(key) not in _NOT_WHAT)
     differing = []
@@ -145,7 +146,7 @@ def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
             alike.setdefault(repr(_chosen_around(key, config)), set()).add(repr(config.get(key, "")))
         if any(len(values) > 1 for values in alike.values()):
             differing.append(key)
-    if PRECISION in differing:
+    if PRECISION in differing and {config.get(PRECISION) for config in configs} <= _OF_AUTO:
         others = [key for key in differing if key != PRECISION]
         taken: dict[str, set[str]] = {}
         for config in configs:
