@@ -103,7 +103,7 @@ def test_a_loss_is_least_at_the_truth_and_heeds_weights(choice):
 def test_a_backbone_is_one_of_timm(choice):
     backbone = chosen("backbone", choice)
     assert {"name", "pretrained", "weights", "options"} <= set(backbone)
-    options = OmegaConf.to_container(backbone.options, resolve=True)
+    options = OmegaConf.to_container(backbone, resolve=True)["options"] or {}
     with torch.device("meta"):
         net = timm.create_model(backbone.name, pretrained=False, num_classes=0, **options)
     assert net.num_features > 0

@@ -206,7 +206,7 @@ def _precision(net: Any, size: int, name: str) -> Finding:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images, seconds = time_steps(net, size, 64, device)
     said = ", ".join(f"{1000 * value:.3g} ms in {precision}" for precision, value in seconds.items())
-    return Finding("precision", f"a step of {images} images on {device}", f"{said}, of {name}")
+    return Finding("precision", f"a step on {device}", f"{said}, of {name} with {images} images")
 
 
 def _data(places: dict[str, Path], named: set[str]) -> Iterator[Finding]:

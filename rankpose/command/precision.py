@@ -89,7 +89,7 @@ def time_steps(net: torch.nn.Module, size: int, images: int, device: str) -> tup
         device: `cpu` or `cuda`.
 
     Returns:
-        How many images were tried: as many, but no more than 64 or than take a quarter of a second on a CPU; then the times.
+        How many images were tried: as many, but no more than 64 or than take a quarter of a second on a CPU; the times.
     """
     few = min(images, _FEW)
 
