@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, NotRequired, TypedDict, cast
 
 import cv2
@@ -156,8 +157,12 @@ class Loader(DataLoader[Batch]):
             yield
         except Exception as error:
             text = str(error).rstrip()
+            processes = getattr(self._iterator, "_workers", ())
             if isinstance(error, RuntimeError) and text.startswith("DataLoader worker"):
-                raise LoaderError(_death(getattr(self._iterator, "_workers", ()))) from error
+                raise LoaderError(_death(processes)) from error
+            # a batch that is announced and not yet handed over goes with its process
+            if isinstance(error, ConnectionError | EOFError) and _has_died(processes):
+                raise LoaderError(_death(processes)) from error
             if isinstance(error, RuntimeError) and "</torch_" in text:
                 raise LoaderError(f"{_NO_SHARED_MEMORY} ({text.splitlines()[-1]}); {_ALONE}.") from error
             if not text.startswith(f"Caught {type(error).__name__} in "):
@@ -170,6 +175,11 @@ class Loader(DataLoader[Batch]):
 
 _NO_SHARED_MEMORY = "loader processes hand batches over in shared memory (/dev/shm), in which there is no room"
 _ALONE = "data.num_workers=0 (of rankpose.evaluate num_workers=0) does without them"
+
+
+def _has_died(processes: Any) -> bool:
+    """Whether one of some processes has died, or does within a second: its connections end first."""
+    return bool(wait([process.sentinel for process in processes], timeout=1))
 
 
 def _death(processes: Any) -> str:

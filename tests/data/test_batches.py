@@ -366,6 +366,20 @@ def test_a_loader_process_that_dies_is_told_in_one_line(how, told):
     assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("kind", [ConnectionResetError, EOFError])
+def test_a_batch_that_is_lost_with_its_process_is_told_as_its_death(kind):
+    """A batch is announced first and handed over then, by a process that may have been killed between."""
+    loader = batches.make_loader(Broken(None), EveryImage(8, 4), 1)
+    first = iter(loader)
+    next(first)
+    with pytest.raises(kind), loader._told():
+        raise kind("of something else: the process lives")
+    (process,) = loader._iterator._workers
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(LoaderError, match="was killed by SIGKILL"), loader._told():
+        raise kind("connection reset")
+
+
 SHARED = """
 from broken import Broken
 from rankpose.data.batches import make_loader
