@@ -1,10 +1,10 @@
 """By which rotation does a predictor's frame differ from the data set's, and what is left without it?"""
 
-import roma
 import torch
 from torch import Tensor
 
 from rankpose.pose import euler_to_rotmat, rotmat_to_euler, wrap_angle
+from rankpose.pose.conventions import nearest_rotation
 
 
 def alignment(prediction: Tensor, target: Tensor) -> Tensor:
@@ -28,8 +28,7 @@ def alignment(prediction: Tensor, target: Tensor) -> Tensor:
         (3, 3) float64.
     """
     relative = euler_to_rotmat(prediction.double()) @ euler_to_rotmat(target.double()).mT
-    rotation: Tensor = roma.special_procrustes(relative.mean(dim=0))
-    return rotation
+    return nearest_rotation(relative.mean(dim=0))
 
 
 def aligned(prediction: Tensor, rotation: Tensor) -> Tensor:

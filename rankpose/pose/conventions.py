@@ -72,10 +72,21 @@ def wrap_angle(angle_deg: Tensor) -> Tensor:
     return torch.remainder(angle_deg + 180.0, 360.0) - 180.0
 
 
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation nearest to a matrix (least squares; Procrustes), (..., 3, 3) to (..., 3, 3); it can be derived.
+
+    roma keeps a constant that its first call makes; made in inference mode, no later call could be derived through.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), torch.no_grad():
+            return nearest_rotation(matrix.clone())
+    nearest: Tensor = roma.special_procrustes(matrix)
+    return nearest
+
+
 def mean_rotation(rotations: Tensor) -> Tensor:
     """The rotation nearest to several (least squares over the matrices): (T, ..., 3, 3) to (..., 3, 3)."""
-    nearest: Tensor = roma.special_procrustes(rotations.mean(dim=0))
-    return nearest
+    return nearest_rotation(rotations.mean(dim=0))
 
 
 def spread(rotations: Tensor) -> Tensor:

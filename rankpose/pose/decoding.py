@@ -10,6 +10,8 @@ import roma
 import torch
 from torch import Tensor
 
+from rankpose.pose.conventions import nearest_rotation
+
 DIRECTIONS = {
     "right": (1.0, 0.0, 0.0),
     "left": (-1.0, 0.0, 0.0),
@@ -23,8 +25,7 @@ DIRECTIONS = {
 
 def matrix_to_rotmat(numbers: Tensor) -> Tensor:
     """(..., 9), a matrix row after row, to (..., 3, 3): the rotation that is nearest to it (Procrustes)."""
-    rotation: Tensor = roma.special_procrustes(numbers.unflatten(-1, (3, 3)))
-    return rotation
+    return nearest_rotation(numbers.unflatten(-1, (3, 3)))
 
 
 def six_numbers_to_rotmat(numbers: Tensor) -> Tensor:

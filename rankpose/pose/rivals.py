@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rankpose.pose.conventions import euler_to_rotmat
+from rankpose.pose.conventions import euler_to_rotmat, nearest_rotation
 from rankpose.pose.decoding import bins_to_angle, quaternion_to_rotmat, six_numbers_to_rotmat
 from rankpose.pose.representations import PoseOutput, Representation
 
@@ -192,8 +192,7 @@ class AxisVectors(_Rotation):
     numbers = 9
 
     def to_rotmat(self, raw: Tensor) -> Tensor:
-        rotation: Tensor = roma.special_procrustes(raw.unflatten(-1, (3, 3)).mT)
-        return rotation
+        return nearest_rotation(raw.unflatten(-1, (3, 3)).mT)
 
     def from_pose(self, pose_deg: Tensor) -> Tensor:
         return euler_to_rotmat(pose_deg).mT.flatten(-2)
@@ -239,8 +238,7 @@ class MatrixFisher(_Rotation):
     numbers = 9
 
     def to_rotmat(self, raw: Tensor) -> Tensor:
-        rotation: Tensor = roma.special_procrustes(raw.unflatten(-1, (3, 3)))
-        return rotation
+        return nearest_rotation(raw.unflatten(-1, (3, 3)))
 
     def from_pose(self, pose_deg: Tensor) -> Tensor:
         return euler_to_rotmat(pose_deg).flatten(-2)
@@ -289,7 +287,7 @@ def expected_error(raw: Tensor, nodes: int = 256) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
         matrix = raw.detach().clone().double().unflatten(-1, (3, 3)).requires_grad_()
         (mean,) = torch.autograd.grad(log_normaliser(matrix, nodes).sum(), matrix)
-    mode = roma.special_procrustes(matrix.detach())
+    mode = nearest_rotation(matrix.detach())
     cosine = ((mode * mean).sum(dim=(-2, -1)) - 1) / 2
     return torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).to(raw.dtype)
 

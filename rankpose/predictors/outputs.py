@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
-import roma
 import torch
 from annotated_types import Ge
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from rankpose.checks import checked
 from rankpose.errors import ConfigError
 from rankpose.pose import ANGLES, rotmat_to_euler
+from rankpose.pose.conventions import nearest_rotation
 from rankpose.pose.decoding import (
     bins_to_angle,
     frame_axes,
@@ -286,7 +286,7 @@ class LandmarkOutput(_FramedOutput):
         there = numbers.unflatten(1, (-1, 3)) @ frame_axes(self.frame).to(numbers).T
         # the nearest rotation to the covariance; the scale makes no difference to it
         centred, own = there - there.mean(dim=1, keepdim=True), face - face.mean(dim=0)
-        return rotmat_to_euler(roma.special_procrustes(centred.mT @ own)).float()
+        return rotmat_to_euler(nearest_rotation(centred.mT @ own)).float()
 
     def _face(self) -> np.ndarray:
         if not isinstance(self.mean_face, str | Path):

@@ -1,13 +1,14 @@
 """Other methods' representations and losses: their equations, and that they can be learnt at every pose."""
 
 import math
+import subprocess
 import sys
 
 import pandas as pd
 import pytest
 import roma
 import torch
-from commands import run, succeed, train
+from commands import PROJECT, run, succeed, train
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -316,3 +317,19 @@ def test_a_loss_refuses_the_output_of_another_representation(small_set, tmp_path
         "error: loss: BinsAndMSE looks at the raw output of Bins, this network's is VectorProjection" in refused.stderr
     )
     assert run("train", "experiment=hopenet", "--cfg", "job", cwd=tmp_path).returncode == 0
+
+
+AFTER_INFERENCE = """
+import torch
+from rankpose.pose.conventions import nearest_rotation
+with torch.inference_mode():
+    nearest_rotation(torch.eye(3) + 0.1)
+matrix = torch.randn(4, 3, 3, requires_grad=True)
+nearest_rotation(matrix).square()[:, 0].sum().backward()
+assert matrix.grad.isfinite().all()
+"""
+
+
+def test_a_rotation_can_be_derived_after_the_first_was_only_asked_for():
+    """In a process of its own: what the first call leaves stays."""
+    subprocess.run([sys.executable, "-c", AFTER_INFERENCE], cwd=PROJECT, check=True, timeout=600)
