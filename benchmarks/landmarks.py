@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,35 +27,31 @@ from rankpose.data.batches import PlainCrops, every_image
 from rankpose.data.datamodule import PoseDataModule
 from rankpose.data.record import Records
 from rankpose.data.synthetic.rendering import read_factors
-from rankpose.errors import ConfigError, one_line_errors
+from rankpose.errors import one_line_errors
 from rankpose.evaluation.runs import Run, RunCell, cells_of, differing_keys, find_runs
-from rankpose.evaluation.statistics import difference_of, draws
+from rankpose.evaluation.statistics import difference_of, mean_samples
 from rankpose.files import checkpoint_file
 from rankpose.probing import maps, pairs, probes
 from rankpose.probing.factors import known_factors
 from rankpose.probing.features import POOLED, read_features, stages
 from rankpose.probing.study import Network, Settings, map_heads, seen_of
+from rankpose.report.ablation import Change, baselines_of
 from rankpose.report.ablation_study import setting
 from rankpose.report.text_table import table_of
 
-BASELINE = "mse"
+BASELINE = {"loss": "mse"}
 KNOWS, MOVES, LOOKS = KINDS = ("knows", "moves", "looks")
 TITLES = {
     KNOWS: "what a linear probe reads from the features, 0 by chance, 1 at best",
     MOVES: "how far one changed factor moves the features, over 5 degrees of pose",
     LOOKS: "share of the map within a tenth of the face of the landmarks, mean of three angles",
 }
-
-
 AREA = "of the area"
 """What a map would have there that is alike everywhere."""
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """Of one run, by kind and question: (1 + resamples,), of everybody, then of people drawn with replacement."""
-
-    answers: Mapping[str, Mapping[str, np.ndarray]]
+Answers = dict[str, dict[str, np.ndarray]]
+"""Of one run, by kind and question: (1 + resamples,), of everybody, then of people drawn with replacement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +59,9 @@ class Column:
     """One configuration."""
 
     name: str
-    mean: Mapping[str, Mapping[str, float]]
-    change: Mapping[str, Mapping[str, tuple[float, float, float, int, int]]]
-    """To the baseline: value, interval, how many seeds agree, of how many; nothing for a baseline."""
+    mean: dict[str, dict[str, float]]
+    change: dict[str, dict[str, Change]]
+    """To the baseline; nothing for a baseline."""
 
 
 @cache
@@ -82,7 +79,7 @@ def rendered_pairs(heads: int, seed: int) -> list[pairs.Pair]:
     return pairs.controlled_pairs(pairs.draw_heads(heads, seed), seed)
 
 
-def look_into(run: Path, data: tuple[str, ...], settings: Settings) -> Found:
+def look_into(run: Path, data: tuple[str, ...], settings: Settings) -> Answers:
     """Everything that is asked of a run's network."""
     torch.set_num_threads(1)
     records, table = embedded(data)
@@ -106,87 +103,50 @@ def look_into(run: Path, data: tuple[str, ...], settings: Settings) -> Found:
     moves = pairs.feature_ratios(changes, heads, (first, second), settings.resamples, settings.seed)
     seen = seen_of(network, records, table, map_heads(records.pose[:, 0], settings), settings)
     looks = _shares(network, seen, settings)
-    return Found({KNOWS: knows, MOVES: moves, LOOKS: looks})
+    return {KNOWS: knows, MOVES: moves, LOOKS: looks}
 
 
 def _shares(network: Network, seen: maps.Seen, settings: Settings) -> dict[str, np.ndarray]:
     last = maps.last_map(network.net, list(stages(network.net.backbone)), seen.image)
     near = maps.places(seen)["landmarks"]
-    people, codes = np.unique(seen.person, return_inverse=True)
-    weights = np.concatenate(
-        [
-            np.ones((1, len(people))),
-            *draws(len(people), len(people), settings.resamples, settings.seed),
-        ]
-    )
-    count = weights @ np.bincount(codes)
-    found = {AREA: (weights @ np.bincount(codes, near.mean((1, 2)))) / count}
+    samples = partial(mean_samples, identity=seen.person, resamples=settings.resamples, seed=settings.seed)
+    found = {AREA: samples(near.mean((1, 2)))}
     for method, of_angles in maps.look(network.net, seen.image, last, settings.batch_size).items():
-        each = np.mean([maps.share_of_each(of_angles[:, place], near) for place in range(3)], axis=0)
-        found[method] = (weights @ np.bincount(codes, each)) / count
+        found[method] = samples(np.mean([maps.share_of_each(of_angles[:, place], near) for place in range(3)], axis=0))
     return found
 
 
-def columns_of(runs: Sequence[Run], found: Mapping[Path, Found]) -> list[Column]:
-    """Configurations with what they change.
+def compared(runs: Sequence[Run]) -> list[tuple[RunCell, RunCell]]:
+    """Each configuration with the one that it is compared with.
 
     Raises:
-        ConfigError: a configuration without a baseline of the same other values.
+        ConfigError: a configuration without such a one.
     """
-    cells = cells_of(runs, differing_keys([run.config for run in runs]))
-    return [Column(_name(cell), _means(cell, found), _changes(cell, _baseline(cell, cells), found)) for cell in cells]
+    keys = differing_keys([run.config for run in runs])
+    cells = cells_of(runs, keys)
+    return list(zip(cells, baselines_of(cells, keys, BASELINE), strict=True))
 
 
-def _name(cell: RunCell) -> str:
-    return setting(cell.values)
+def column_of(cell: RunCell, other: RunCell, found: Mapping[Path, Answers]) -> Column:
+    """What the runs of a configuration answer in the mean, and how that differs from its baseline's answers."""
+    ours, theirs = ({seed: found[run.folder] for seed, run in one.runs.items()} for one in (cell, other))
+    column = Column(setting(cell.values), {kind: {} for kind in KINDS}, {kind: {} for kind in KINDS})
+    for kind in KINDS:
+        for question in next(iter(ours.values()))[kind]:
+            column.mean[kind][question] = float(np.mean([one[kind][question][0] for one in ours.values()]))
+            if other is not cell:
+                both = {s: ours[s][kind][question] - theirs[s][kind][question] for s in ours if s in theirs}
+                mean = np.mean(list(both.values()), axis=0)
+                column.change[kind][question] = Change(
+                    difference_of(float(mean[0]), mean[1:], len(mean)), {s: float(one[0]) for s, one in both.items()}
+                )
+    return column
 
 
-def _baseline(cell: RunCell, cells: Sequence[RunCell]) -> RunCell | None:
-    if cell.values["loss"] == BASELINE:
-        return None
-    wanted = {**cell.values, "loss": BASELINE}
-    for other in cells:
-        if other.values == wanted:
-            return other
-    raise ConfigError(f"{_name(cell)}: no run with loss={BASELINE} is like it otherwise.")
-
-
-def _of(cell: RunCell, found: Mapping[Path, Found], kind: str, question: str) -> dict[int, np.ndarray]:
-    return {seed: found[run.folder].answers[kind][question] for seed, run in cell.runs.items()}
-
-
-def _questions(cell: RunCell, found: Mapping[Path, Found]) -> list[tuple[str, str]]:
-    answers = found[next(iter(cell.runs.values())).folder].answers
-    return [(kind, question) for kind in KINDS for question in answers[kind]]
-
-
-def _means(cell: RunCell, found: Mapping[Path, Found]) -> dict[str, dict[str, float]]:
-    means: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
-    for kind, question in _questions(cell, found):
-        means[kind][question] = float(np.mean([one[0] for one in _of(cell, found, kind, question).values()]))
-    return means
-
-
-def _changes(
-    cell: RunCell, other: RunCell | None, found: Mapping[Path, Found]
-) -> dict[str, dict[str, tuple[float, float, float, int, int]]]:
-    changes: dict[str, dict[str, tuple[float, float, float, int, int]]] = {kind: {} for kind in KINDS}
-    if other is None:
-        return changes
-    for kind, question in _questions(cell, found):
-        ours, theirs = _of(cell, found, kind, question), _of(other, found, kind, question)
-        by_seed = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-        mean = np.mean(by_seed, axis=0)
-        interval = difference_of(float(mean[0]), mean[1:], 2)
-        agreeing = sum(one[0] * mean[0] > 0 for one in by_seed)
-        changes[kind][question] = (interval.value, interval.low, interval.high, int(agreeing), len(by_seed))
-    return changes
-
-
-def sure(change: tuple[float, float, float, int, int]) -> bool:
-    """Whether the interval and all seeds are on one side of zero."""
-    _, low, high, agreeing, seeds = change
-    return (low > 0 or high < 0) and agreeing == seeds
+def numbers(change: Change) -> tuple[float, float, float, int, int]:
+    """The difference, its interval, how many seeds are on its side, and of how many."""
+    found = change.difference
+    return found.value, found.low, found.high, change.agreeing(), len(change.seeds)
 
 
 def table(columns: Sequence[Column], kind: str) -> str:
@@ -197,8 +157,9 @@ def table(columns: Sequence[Column], kind: str) -> str:
         for column in columns:
             text, change = f"{column.mean[kind][question]:.2f}", column.change[kind].get(question)
             if change is not None:
-                differs = f"{change[0]:+.2f}; {change[1]:+.2f} to {change[2]:+.2f}; {change[3]}/{change[4]}"
-                text = f"{text} **({differs})**" if sure(change) else f"{text} ({differs})"
+                value, low, high, agreeing, seeds = numbers(change)
+                differs = f"({value:+.2f}; {low:+.2f} to {high:+.2f}; {agreeing}/{seeds})"
+                text = f"{text} **{differs}**" if change.sure() else f"{text} {differs}"
             row.append(text)
         rows.append(row)
     heads = [TITLES[kind], *(f"`{column.name}`" for column in columns)]
@@ -216,9 +177,9 @@ def draw(sweeps: Mapping[str, Sequence[Column]], path: Path) -> None:
             change = column.change[KNOWS].get(question)
             if change is None:
                 continue
-            colour = "tab:red" if sure(change) else "tab:blue"
-            axis.plot(change[1:3], [place, place], color=colour, linewidth=2)
-            axis.plot(change[0], place, "o", color=colour, markersize=4)
+            colour, found = "tab:red" if change.sure() else "tab:blue", change.difference
+            axis.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
+            axis.plot(found.value, place, "o", color=colour, markersize=4)
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.grid(axis="x", alpha=0.3)
         axis.set_title(f"{sweep}\n{column.name}".replace(" ", "\n"), fontsize=8)
@@ -242,20 +203,27 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="networks at a time")
     given = parser.parse_args()
     settings = Settings(pairs=given.pairs, heads=given.heads, resamples=given.resamples, num_workers=0)
-    sweeps = {folder.name: find_runs([folder]).runs for folder in given.sweeps}
-    folders = [run.folder for runs in sweeps.values() for run in runs]
+    sweeps = {folder.name: compared(find_runs([folder]).runs) for folder in given.sweeps}
+    folders = [run.folder for cells in sweeps.values() for cell, _ in cells for run in cell.runs.values()]
     with ProcessPoolExecutor(given.processes) as pool:
         look = partial(look_into, data=tuple(given.data), settings=settings)
         found = dict(zip(folders, pool.map(look, folders), strict=True))
-    columns = {name: columns_of(runs, found) for name, runs in sweeps.items()}
+    columns = {name: [column_of(*both, found) for both in cells] for name, cells in sweeps.items()}
     for name, some in columns.items():
         print(f"{name}\n")
         for kind in KINDS:
             print(table(some, kind))
     if given.figure is not None:
         draw(columns, given.figure)
-    said = {
-        name: {one.name: {"mean": one.mean, "change": one.change} for one in some} for name, some in columns.items()
+    said: dict[str, Any] = {
+        name: {
+            one.name: {
+                "mean": one.mean,
+                "change": {kind: {of: numbers(it) for of, it in asked.items()} for kind, asked in one.change.items()},
+            }
+            for one in some
+        }
+        for name, some in columns.items()
     }
     print(json.dumps(said | describe("torch", "timm", "scikit-learn")))
 

@@ -17,11 +17,12 @@ from rankpose.command.configuration import computes_on_gpu
 from rankpose.data.datamodule import Training
 from rankpose.files import read_yaml
 from rankpose.run.directory import first_process, started_together
+from rankpose.run.keys import AUTO_PRECISIONS
 from rankpose.task import PoseTask
 
 log = logging.getLogger(__name__)
 
-FLOAT, HALF = "32-true", "bf16-mixed"
+FLOAT, HALF = AUTO_PRECISIONS
 _TOLD = "RANKPOSE_PRECISION"
 """What the first process has chosen, for those that Lightning starts from it."""
 _WORTH = 1.2

@@ -22,7 +22,7 @@ from rankpose.metrics import scores
 from rankpose.pose import ANGLES
 from rankpose.run import outcome
 from rankpose.run.directory import check_folders, shown
-from rankpose.run.keys import Kind, kind_of, typed, without_copies
+from rankpose.run.keys import AUTO_PRECISIONS, Kind, kind_of, typed, without_copies
 from rankpose.run.stored import CHOICES, as_stored, completed
 
 NO_FOLDER = "a number that the sweep left out: it came to nothing before training began"
@@ -33,7 +33,6 @@ Value = Any
 _NOT_WHAT = (Kind.PLACE, Kind.DISPLAY, Kind.MACHINE, Kind.SEED)
 """Kinds of keys that say where, how and how often a run ran, not what it was."""
 PRECISION = "trainer.precision"
-_OF_AUTO = {"32-true", "bf16-mixed"}
 _OF_A_RUN = ("config.yaml", "checkpoints", outcome.NAME)
 """Each makes a folder a run's."""
 
@@ -146,7 +145,7 @@ def differing_keys(configs: Sequence[Mapping[str, Value]]) -> list[str]:
             alike.setdefault(repr(_chosen_around(key, config)), set()).add(repr(config.get(key, "")))
         if any(len(values) > 1 for values in alike.values()):
             differing.append(key)
-    if PRECISION in differing and {config.get(PRECISION) for config in configs} <= _OF_AUTO:
+    if PRECISION in differing and {config.get(PRECISION) for config in configs} <= {*AUTO_PRECISIONS}:
         others = [key for key in differing if key != PRECISION]
         taken: dict[str, set[str]] = {}
         for config in configs:

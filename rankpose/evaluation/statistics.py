@@ -75,9 +75,18 @@ def draws(units: int, numbers_each: int, resamples: int = RESAMPLES, seed: int =
 
 def bootstrap_mean(values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> Interval:
     """The interval of the mean of a number an image; arguments as of `bootstrap_median`."""
+    samples = mean_samples(values, identity, resamples, seed)
+    return interval_of(float(samples[0]), samples[1:], len(np.unique(identity)))
+
+
+def mean_samples(values: np.ndarray, identity: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
+    """(1 + resamples,): the mean of a number an image, of all and of identities that are drawn with replacement.
+
+    Sets of the same identities see the same draws. Arguments as of `bootstrap_median`.
+    """
     _, person, images = np.unique(identity, return_inverse=True, return_counts=True)
-    (found,) = _intervals(_Ratios(np.bincount(person, weights=values)[:, None], images[:, None]), resamples, seed)
-    return found
+    ratios = _Ratios(np.bincount(person, weights=values)[:, None], images[:, None])
+    return np.concatenate([ratios.values(), ratios.resampled(resamples, seed)[:, 0]])
 
 
 def bootstrap_median(

@@ -24,7 +24,7 @@ from rankpose.data.synthetic.rendering import (
     render,
     without_film,
 )
-from rankpose.evaluation.statistics import Interval, draws, interval_of
+from rankpose.evaluation.statistics import Interval, interval_of, mean_samples
 from rankpose.metrics import geodesic_error
 
 STEP_DEG = 5.0
@@ -216,14 +216,8 @@ def _means(
     names: Sequence[str], heads: np.ndarray, values: np.ndarray, resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
     """By change (1 + resamples,): the mean of all heads, then of heads drawn with replacement."""
-    people = int(heads.max()) + 1
-    weights = np.concatenate([np.ones((1, people)), *draws(people, people, resamples, seed)])
-    means = {}
-    for name in dict.fromkeys(names):
-        rows = np.array(names) == name
-        count = np.bincount(heads[rows], minlength=people)
-        means[name] = (weights @ np.bincount(heads[rows], values[rows], people)) / (weights @ count)
-    return means
+    rows = {name: np.array(names) == name for name in dict.fromkeys(names)}
+    return {name: mean_samples(values[one], heads[one], resamples, seed) for name, one in rows.items()}
 
 
 def _step(means: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -137,7 +137,7 @@ def make_ablation(found: Found, baseline: Mapping[str, str] | None = None) -> Ab
     keys = differing_keys(configs)
     groups = cells_of(found.runs, keys)
     everywhere = [name for name in found.runs[0].tests if all(name in run.tests for run in found.runs)]
-    base = _baselines(groups, keys, baseline)
+    base = baselines_of(groups, keys, baseline)
     cells = [
         Cell(
             _name(group.values),
@@ -390,8 +390,12 @@ def _right_pairs(runs: Sequence[Run], test: str) -> tuple[np.ndarray, np.ndarray
     return totals[0].denominator.numpy(), np.mean([total.numerator.numpy() for total in totals], axis=0)
 
 
-def _baselines(groups: Sequence[RunCell], keys: Sequence[str], wanted: Mapping[str, str] | None) -> list[RunCell]:
-    """The baseline of each configuration."""
+def baselines_of(groups: Sequence[RunCell], keys: Sequence[str], wanted: Mapping[str, str] | None) -> list[RunCell]:
+    """The baseline of each configuration; `wanted` as `make_ablation` takes it.
+
+    Raises:
+        ConfigError: a baseline that is none or not a single one.
+    """
     if wanted is None:
         return [groups[0]] * len(groups)
     text = ",".join(f"{key}={value}" for key, value in wanted.items())

@@ -82,6 +82,9 @@ KINDS: Mapping[str, Kind] = {
 _SOURCE = re.compile(r"^data\.sources\.[^.]+\.")
 """A source of a mixture has the keys of a data set."""
 
+AUTO_PRECISIONS = ("32-true", "bf16-mixed")
+"""What `trainer.precision=auto` chooses between."""
+
 COPIES = {"data.augment": "augment", "data.size": "image_size", "data.test_scale": "test_scale"}
 """Keys that repeat another unless they are set by hand."""
 
