@@ -77,11 +77,51 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
     roma keeps a constant that its first call makes; made in inference mode, no later call could be derived through.
     """
+    if torch.onnx.is_in_onnx_export():
+        return nearest_rotation_by_sums(matrix)
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False), torch.no_grad():
             return nearest_rotation(matrix.clone())
     nearest: Tensor = roma.special_procrustes(matrix)
     return nearest
+
+
+def nearest_rotation_by_sums(matrix: Tensor, steps: int = 24) -> Tensor:
+    """As `nearest_rotation`, by sums, products and quotients alone, which ONNX has and singular values it has not.
+
+    F. L. Markley, Attitude Determination Using Vector Observations: A Fast Optimal Matrix Algorithm (Journal of the
+    Astronautical Sciences, 1993). With l the sum of the proper singular values, the largest root of
+    `(l^2 - |A|^2)^2 - 8 l det A - 4 |cof A|^2`, and k = (l^2 - |A|^2) / 2::
+
+        R = [(k + |A|^2) A + l cof A - A A^T A] / (k l - det A)
+
+    The root is found by Newton's steps from above, where they cannot miss it. Where the nearest rotation is not unique
+    (the two smaller singular values are opposite), the result means nothing, as that of singular values does.
+
+    Args:
+        matrix: (..., 3, 3), of any scale.
+        steps: Newton's.
+    """
+    a = matrix.double()
+    a = a / a.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp(min=1e-30)
+    first, second, third = a.unbind(-2)
+    cofactors = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)], dim=-2)
+    det = (first * cofactors[..., 0, :]).sum(dim=-1)
+    areas = cofactors.square().sum(dim=(-2, -1))
+    total = torch.full_like(det, 3.0**0.5)
+    for _ in range(steps):
+        value = (total.square() - 1).square() - 8 * total * det - 4 * areas
+        slope = 4 * total * (total.square() - 1) - 8 * det
+        total = total - value / slope.clamp(min=1e-12)
+    k = (total.square() - 1) / 2
+    top = (k + 1)[..., None, None] * a + total[..., None, None] * cofactors - a @ a.mT @ a
+    return (top / (k * total - det).clamp(min=1e-12)[..., None, None]).to(matrix.dtype)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """Written out: the exporter has no cross product in double."""
+    (x, y, z), (u, v, w) = a.unbind(-1), b.unbind(-1)
+    return torch.stack([y * w - z * v, z * u - x * w, x * v - y * u], dim=-1)
 
 
 def mean_rotation(rotations: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from rankpose.pose import (
     euler_to_rotmat,
     rotmat_to_euler,
 )
+from rankpose.pose.conventions import nearest_rotation, nearest_rotation_by_sums
 from rankpose.pose.rivals import angles_of, expected_error, log_normaliser
 from rankpose.predictors.export import export_onnx
 
@@ -260,22 +261,64 @@ def test_fsanet_learns_and_weighs_places(scoring, trunk):
         assert torch.isfinite(net(images).pose).all()
 
 
+def small_net(kind):
+    backbone = build_backbone("resnet10t", options={"channels": (8, 8, 8, 8)})
+    return PoseNet(backbone, kind).eval()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", ["bins", "six_numbers", "ordinal_quaternions", "axis_vectors", "fsanet"])
+@pytest.mark.parametrize(
+    "choice", ["bins", "six_numbers", "ordinal_quaternions", "axis_vectors", "matrix_fisher", "fsanet"]
+)
 def test_networks_become_onnx_files_that_say_the_same(choice, tmp_path):
     torch.manual_seed(0)
-    channels = {"channels": (8, 8, 8, 8)}
-    made_from = MadeFrom({"name": "resnet10t", "options": channels}, {"choice": choice}, 32, 1.4)
+    made_from = MadeFrom({"name": "resnet10t", "options": {"channels": (8, 8, 8, 8)}}, {"choice": choice}, 32, 1.4)
     if choice == "fsanet":
         made_from = MadeFrom({"name": "fsanet", "options": {}}, {"choice": "staged_regression"}, 64, 1.4)
-    backbone = build_backbone(made_from.backbone["name"], options=made_from.backbone["options"])
-    net = PoseNet(backbone, REPRESENTATIONS[made_from.representation["choice"]]).eval()
-    if choice == "axis_vectors":  # the nearest rotation needs singular values, which ONNX has not
-        with pytest.raises(CheckpointError, match="cannot be exported"):
-            export_onnx(net, made_from, tmp_path / "net.onnx")
-        assert not (tmp_path / "net.onnx").exists()
-        return
+        net = PoseNet(build_backbone("fsanet", options={}), StagedRegression).eval()
+    else:
+        net = small_net(REPRESENTATIONS[choice])
+        with torch.no_grad():  # away from the zero pose, and from a rotation
+            net.representation.linear.bias.add_(torch.randn_like(net.representation.linear.bias) * 0.2)
+    # it compares the file's poses with the network's
     assert export_onnx(net, made_from, tmp_path / "net.onnx") < 1e-3
+
+
+class BySingularValues(MatrixFisher):
+    def to_rotmat(self, raw):
+        return torch.linalg.svdvals(raw.unflatten(-1, (3, 3)))[..., None] * torch.eye(3)
+
+
+def test_a_network_that_cannot_become_an_onnx_file_is_refused_in_a_line(tmp_path):
+    made_from = MadeFrom({"name": "resnet10t", "options": {"channels": (8, 8, 8, 8)}}, {"choice": "own"}, 32, 1.4)
+    with pytest.raises(CheckpointError, match=r"backbone resnet10t: cannot be exported \("):
+        export_onnx(small_net(BySingularValues), made_from, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def properly_singular(matrix):
+    """The singular values of the rotation's part: the smallest is negative for a reflection."""
+    first, second, third = torch.linalg.svdvals(matrix).unbind(-1)
+    return first, second, third * torch.det(matrix).sign()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.booleans())
+def test_the_nearest_rotation_by_sums_is_that_of_singular_values(seed, scale, flat):
+    matrix = torch.randn(32, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * scale
+    if flat:  # of rank two: the rotation is as unique as that of any other
+        matrix[..., 2] = matrix[..., 0] - 2 * matrix[..., 1]
+    first, second, third = properly_singular(matrix)
+    unique = (second + third) / first > 1e-2  # at 0 there are many that are as near
+    nearest = nearest_rotation_by_sums(matrix)[unique]
+    assert torch.allclose(nearest, nearest_rotation(matrix)[unique], atol=1e-8)
+    assert torch.allclose(nearest.mT @ nearest, torch.eye(3, dtype=torch.float64).expand_as(nearest), atol=1e-8)
+
+
+def test_the_nearest_rotation_by_sums_is_finite_where_there_is_none():
+    hopeless = torch.stack([torch.zeros(3, 3), -torch.eye(3), torch.diag(torch.tensor([1.0, 0.0, 0.0]))])
+    assert nearest_rotation_by_sums(hopeless).isfinite().all()
+    reflection = torch.diag(torch.tensor([3.0, 2.0, -1.0]))
+    assert torch.allclose(nearest_rotation_by_sums(reflection), torch.eye(3), atol=1e-6)
 
 
 @pytest.mark.long
