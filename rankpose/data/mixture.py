@@ -60,18 +60,14 @@ class MixtureDataModule(Training):
             for name in names:
                 if name not in self.sources:
                     raise ConfigError(f"data.{key}: there is no source {name}, only {', '.join(self.sources)}.")
-        for name, share in self.shares.items():
-            if not share > 0:
-                raise ConfigError(
-                    f"data.shares.{name}={share}: must be above 0; data.shares.{name}=null leaves it out."
-                )
+        for key, numbers in {"shares": self.shares, "weights": weights}.items():
+            for name, number in numbers.items():
+                if not isinstance(number, int | float) or not number > 0:
+                    raise ConfigError(
+                        f"data.{key}.{name}={number}: must be a number above 0; data.shares.{name}=null leaves it out."
+                    )
         if epoch not in self.shares:
             raise ConfigError(f"data.epoch={epoch}: has no share of a batch; name one of {', '.join(self.shares)}.")
-        for name, weight in weights.items():
-            if not weight > 0:
-                raise ConfigError(
-                    f"data.weights.{name}={weight}: must be above 0; data.shares.{name}=null leaves it out."
-                )
         for name, augment in augments.items():
             self.sources[name].augment = augment
         self.epoch, self.evaluated = epoch, {"val": val, "test": test}

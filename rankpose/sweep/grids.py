@@ -20,8 +20,8 @@ from rankpose.command.hydra_private import product
 from rankpose.errors import ConfigError
 from rankpose.sweep import hydra_plugin
 
-Grid = Mapping[str, str | float]
-"""Keys to values as on a command line: `loss` to `mse,rank_mse`."""
+Grid = Mapping[str, str | float | None]
+"""Keys to values as on a command line: `loss` to `mse,rank_mse`; None is null."""
 
 
 class GridSweeper(Sweeper):
@@ -82,7 +82,7 @@ class GridSweeper(Sweeper):
         for part, grids in self.parts.items():
             of_part: list[list[str]] = []
             for grid in grids:
-                own = self._parsed([f"{key}={value}" for key, value in grid.items()])
+                own = self._parsed([f"{key}={'null' if value is None else value}" for key, value in grid.items()])
                 of_part += product([*own, *overrides])
             runs += [[*run, f"hydra.sweep.subdir={part}/{number}"] for number, run in enumerate(of_part)]
         return runs

@@ -198,6 +198,11 @@ EXPERIMENT_NEEDS = {
         "data.sources.photographs.split.val_share=0.3",
         "image_size=32",
     ],
+    "gains_on_photographs": lambda root, folder: [
+        *(argument.replace("data.", "data.sources.renders.", 1) for argument in embedded(root, folder)),
+        f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",
+        "image_size=32",
+    ],
     "ranking_on_photographs": lambda root, folder: [
         *(argument.replace("data.", "data.sources.renders.", 1) for argument in embedded(root, folder)),
         f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",

@@ -163,12 +163,15 @@ def test_a_source_without_a_share_validates_and_a_test_set_does_so_whole(mixture
 
 
 WRONG = {
-    "data.shares.people=0: must be above 0; data.shares.people=null": {"shares": {"people": 0, "photographs": 1}},
+    "data.shares.people=0: must be a number above 0; data.shares.people=null": {
+        "shares": {"people": 0, "photographs": 1}
+    },
     "data.shares: there is no source faces, only people, photographs": {"shares": {"faces": 1}},
     "data.val: there is no source faces": {"val": "faces"},
     "data.epoch=photographs: has no share": {"shares": {"people": 1}, "epoch": "photographs"},
     "data.shares.people=0.01: of data.images_per_batch=8 that is less": {"shares": {"people": 0.01, "photographs": 1}},
-    "data.weights.people=-1: must be above 0": {"weights": {"people": -1}},
+    "data.weights.people=-1: must be a number above 0": {"weights": {"people": -1}},
+    "data.shares.people=half: must be a number above 0": {"shares": {"people": "half", "photographs": 1}},
 }
 
 

@@ -45,6 +45,14 @@ def test_a_part_and_then_the_command_line_come_on_top():
     assert (run["seed"], run["image_size"]) == ("3", "32")
 
 
+def test_a_part_can_leave_something_out():
+    (run,) = runs(parts={"share": [{"data.shares.photographs": None, "ema": None, "compile": True}]})
+    told = [f"{key}={value}" for key, value in run.items() if not key.startswith("hydra")]
+    config = compose("train", ["data=mixture", *told])
+    assert config.data.shares.photographs is None
+    assert (config.ema, config.compile) == (None, True)
+
+
 def test_a_part_can_be_run_alone():
     assert {run["hydra.sweep.subdir"].split("/")[0] for run in runs(parts=PARTS, only=["noise"])} == {"noise"}
     with pytest.raises(ConfigError, match="no part noisy; there are core, noise"):
@@ -75,6 +83,27 @@ def test_every_rival_runs_with_and_without_ranking_as_often_and_as_long():
         assert sorted(pairs) == sorted((share, str(seed)) for share in ("0", "0.5") for seed in range(3)) or sorted(
             pairs
         ) == sorted((share, str(seed)) for share in ("0.0", "0.5") for seed in range(3))
+
+
+def test_each_gain_on_photographs_is_measured_from_one_configuration_and_as_many_images():
+    grids.register()
+    config = compose("train", ["experiment=gains_on_photographs"], return_hydra_config=True)
+    found = runs("experiment=gains_on_photographs", config=config)
+    assert len({str(sorted(run.items())) for run in found}) == len(found)
+    lengths, parts = set(), {}
+    for run in found:
+        name, _, _ = run["hydra.sweep.subdir"].partition("/")
+        told = [f"{key}={value}" for key, value in run.items() if not key.startswith("hydra")]
+        one = compose("train", ["experiment=gains_on_photographs", *told])
+        renders = one.data.sources.renders
+        rounds = renders.reader.train_identities * renders.images_per_identity * renders.draws_per_identity
+        images = rounds / one.data.shares.renders * one.trainer.max_epochs
+        if name != "length":
+            lengths.add(images)
+        parts.setdefault(name, []).append(images)
+    assert lengths == {24_000}
+    assert set(parts["length"]) == {48_000}
+    assert all(len(runs) % 3 == 0 for runs in parts.values())
 
 
 def test_no_run_of_the_ablation_is_there_twice_and_all_see_as_many_images():
