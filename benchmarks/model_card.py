@@ -3,8 +3,8 @@
     python -m benchmarks.model_card rankpose/models/weights/NAME.safetensors --aflw2000 DIR --synthetic DIR \\
         --summary TEXT --licence TEXT --trained-on TEXT --command TEXT
 
-writes NAME.json beside the file; where a card is there, the texts may be left out. Prints a table of all cards as
-Markdown, as docs/accuracy.md has it.
+writes NAME.json beside the file; where a card is there, the texts may be left out. Prints the tables of all cards as
+Markdown, as docs/accuracy.md has them.
 """
 
 import argparse
@@ -15,6 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from rankpose.errors import RankPoseError, one_line_errors
 from rankpose.evaluation.scores import Evaluation
@@ -60,12 +63,22 @@ def figure(one: Evaluation, name: str, mirrored: bool) -> dict[str, Any]:
     scores |= {f"slope_{angle}": found.value for angle, found in near_frontal_slopes(predictions).items()}
     if one.protocol == "synthetic":
         scores["pair_order"] = one.scores["pair_order"]
+    if "expected" in predictions and not mirrored:
+        surest_first = errors.iloc[predictions["expected"].argsort()]
+        scores["mae_surest_half"] = float(surest_first.iloc[: len(surest_first) // 2].mean())
+        scores["mae_least_sure_tenth"] = float(surest_first.iloc[-(len(surest_first) // 10) :].mean())
+        scores |= {f"{name}_of_mean_cosine": mean_angle(predictions[name]) for name in ("expected", "geodesic")}
     known = {"protocol": one.protocol, "images": len(predictions), "mirrored": mirrored}
     return (
         known
         | {key: round(value, 3) for key, value in scores.items()}
         | {"command": command_of(name, one.protocol, "FOLDER", mirrored)}
     )
+
+
+def mean_angle(angles: pd.Series) -> float:
+    """The angle whose cosine is the mean cosine of angles in degrees, which an expected error is."""
+    return float(np.degrees(np.arccos(np.cos(np.radians(angles.astype(float))).mean())))
 
 
 def make_card(file: Path, roots: dict[str, Path], texts: dict[str, str | None]) -> Card:
@@ -93,7 +106,7 @@ def make_card(file: Path, roots: dict[str, Path], texts: dict[str, str | None]) 
 
 
 def as_markdown(cards: list[Card]) -> str:
-    """All figures, a row each."""
+    """All figures, a row each; then how sure the models are, where they say it."""
     lines = [
         "| model | tested on | MAE [95 %] | yaw | pitch | roll | geodesic | by yaw 0-30 / 30-60 / 60-99 | "
         "bias yaw / pitch / roll | slope yaw / pitch / roll | pair order |",
@@ -112,6 +125,20 @@ def as_markdown(cards: list[Card]) -> str:
                 + " | ".join(f"{one[angle]:.2f}" for angle in ANGLES)
                 + f" | {one['geodesic']:.2f} | {groups} | {bias} | {slopes} | {one.get('pair_order', '')} |"
             )
+    lines += [
+        "",
+        "| model | tested on | expected error | actual | MAE of the surest half | of all | of the least sure tenth |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for card in cards:
+        for one in card.figures:
+            if "mae_surest_half" in one:
+                tested = f"{one['images']:,} {TITLES.get(one['protocol'], one['protocol'])}"
+                expected, actual = one["expected_of_mean_cosine"], one["geodesic_of_mean_cosine"]
+                lines.append(
+                    f"| `{card.name}` | {tested} | {expected:.1f} | {actual:.1f} | {one['mae_surest_half']:.2f} | "
+                    f"{one['mae']:.2f} | {one['mae_least_sure_tenth']:.2f} |"
+                )
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +22,7 @@ from scipy.spatial.transform import Rotation
 
 import rankpose
 from rankpose.answers.drawing import draw_heads
+from rankpose.answers.rows import row_of
 from rankpose.command.bare_input import with_input
 from rankpose.data.crop import read_image
 from rankpose.errors import CheckpointError, ConfigError
@@ -55,7 +57,23 @@ def test_python_gives_the_heads_of_whatever_shows_them(trained, heads, tmp_path)
         assert (other.box, other.yaw, other.score) == (head.box, head.yaw, head.score)
     angles = np.array([head.yaw, head.pitch, head.roll])
     assert np.allclose(head.rotation, Rotation.from_euler("XYZ", -angles[[1, 0, 2]], degrees=True).as_matrix())
+    assert head.expected_error is None
     assert estimator(np.zeros((60, 50, 3), np.uint8)) == []
+
+
+def test_a_distribution_says_how_far_off_it_may_be_and_that_grows_where_less_can_be_seen(heads, tmp_path):
+    estimator = rankpose.load("rankpose-renders")
+    image = read_image(str(heads[0]))
+    faces = estimator.detector(image)
+    blurred = [cv2.GaussianBlur(image, (0, 0), width) if width else image for width in (0, 8, 20)]
+    said = [head.expected_error for (head,) in estimator.heads(blurred, [faces] * 3)]
+    assert 0.5 < said[0] < said[1] < said[2] < 120
+    (head,) = estimator(heads[0])
+    assert row_of("clear.jpg", head, 1, None, None)["expected_error"] == pytest.approx(said[0], abs=1e-3)
+    shutil.copy(heads[0], tmp_path / "clear.jpg")
+    succeed(run("predict", "clear.jpg", "checkpoint=rankpose-renders", cwd=tmp_path))
+    (row,) = rows_of(tmp_path / "clear_poses" / "poses.csv")
+    assert float(row["expected_error"]) == pytest.approx(said[0], abs=0.01)
 
 
 def test_many_heads_go_through_the_network_as_they_would_alone(trained, heads):

@@ -24,6 +24,7 @@ COLUMNS: dict[str, type] = {
     **dict.fromkeys(("left", "top", "right", "bottom"), float),  # of the face as the detector draws it, pixels
     **dict.fromkeys(ANGLES, float),  # degrees
     **dict.fromkeys(("qx", "qy", "qz", "qw"), float),  # the same rotation, in a frame x right, y up, z to the camera
+    "expected_error": float,  # degrees that the model thinks the pose to be off; empty of one that does not say
     "score": float,  # of the detector, 0 to 1
 }
 """What a row says; all but the file may be empty."""
@@ -48,6 +49,8 @@ def row_of(file: str, head: Head | None, person: int | None, frame: int | None, 
         x, y, z, w = roma.rotmat_to_unitquat(torch.from_numpy(np.asarray(head.rotation))).tolist()
         numbers = dict(zip(("left", "top", "right", "bottom"), head.box, strict=True))
         numbers |= {"yaw": head.yaw, "pitch": head.pitch, "roll": head.roll, "score": head.score}
+        if head.expected_error is not None:
+            numbers["expected_error"] = head.expected_error
         # of the two quaternions of a rotation the one with w >= 0
         sign = 1 if w >= 0 else -1
         numbers |= {"qx": sign * x, "qy": sign * y, "qz": sign * z, "qw": sign * w}

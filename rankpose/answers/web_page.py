@@ -29,7 +29,7 @@ from rankpose.faces.pictures import open_picture
 from rankpose.faces.smoothing import OneEuro
 from rankpose.predictors.load import Estimator, Head
 
-_COLUMNS = ["person", "yaw", "pitch", "roll", "detector's score"]
+_COLUMNS = ["person", "yaw", "pitch", "roll", "expected error", "detector's score"]
 _DRAWINGS = ["axes", "cube"]
 _SHOWN: dict[str, Any] = {"interactive": False, "buttons": ["download", "fullscreen"]}
 """Of pictures that come out; Gradio's third button would send them to another server."""
@@ -150,7 +150,10 @@ def _film(
 
 def _table(heads: Sequence[Head]) -> list[list[Any]]:
     rows = [row_of("", head, person, None, None) for person, head in enumerate(heads, start=1)]
-    return [[row["person"], *(f"{row[name]:+.1f}" for name in ("yaw", "pitch", "roll")), row["score"]] for row in rows]
+    angles = ("yaw", "pitch", "roll")
+    return [
+        [row["person"], *(f"{row[name]:+.1f}" for name in angles), row["expected_error"], row["score"]] for row in rows
+    ]
 
 
 def _likenesses(heads: Sequence[Head]) -> np.ndarray:

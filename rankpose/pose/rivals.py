@@ -6,7 +6,9 @@ loss on angles can be learnt at every pose.
 """
 
 import math
+from functools import lru_cache
 
+import numpy as np
 import roma
 import torch
 from torch import Tensor, nn
@@ -260,8 +262,7 @@ def log_normaliser(matrix: Tensor, nodes: int = 256) -> Tensor:
     sign = torch.det(matrix.detach()).sign()
     s1, s2, s3 = torch.linalg.svdvals(matrix).unbind(-1)
     s3 = torch.where(sign < 0, -s3, s3)
-    u, weight = _legendre(nodes)
-    u, weight = u.to(matrix), weight.to(matrix)
+    u, weight = (torch.from_numpy(numbers).to(matrix) for numbers in _legendre(nodes))
     first, second = (s1 - s2)[:, None] * (1 - u) / 2, (s1 + s2)[:, None] * (1 + u) / 2
     # exponents of the three factors; their largest sum is that at u = 1
     grows = first + second + s3[:, None] * u
@@ -271,12 +272,10 @@ def log_normaliser(matrix: Tensor, nodes: int = 256) -> Tensor:
     return logarithm
 
 
-def _legendre(nodes: int) -> tuple[Tensor, Tensor]:
-    """Places in [-1, 1] and weights of the Gauss-Legendre quadrature, by the eigenvalues of Jacobi's matrix."""
-    k = torch.arange(1, nodes, dtype=torch.float64)
-    beside = k / (4 * k.square() - 1).sqrt()
-    places, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
-    return places, 2 * vectors[0].square()
+@lru_cache
+def _legendre(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places in [-1, 1] and weights of the Gauss-Legendre quadrature."""
+    return np.polynomial.legendre.leggauss(nodes)
 
 
 def expected_error(raw: Tensor, nodes: int = 256) -> Tensor:

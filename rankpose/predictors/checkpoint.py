@@ -37,3 +37,10 @@ class CheckpointPredictor(nn.Module):
         other: PoseOutput = self.net(image.flip(-1))
         both = torch.stack([output.pose, flip_pose(other.pose)]).double()
         return PoseOutput(rotmat_to_euler(mean_rotation(euler_to_rotmat(both))).float(), output.raw)
+
+    def expected_error(self, said: PoseOutput) -> Tensor | None:
+        """How far the network thinks what it `said` to be from the truth, (N,) degrees; None of one that says no error.
+
+        Of the picture alone, also where the mirrored one was asked for as well.
+        """
+        return self.net.representation.expected_error(said.raw)

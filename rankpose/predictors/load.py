@@ -2,7 +2,7 @@
 
 estimator = rankpose.load("runs/DATE/TIME")
 for head in estimator("photo.jpg"):
-    print(head.box, head.yaw, head.pitch, head.roll, head.score)
+    print(head.box, head.yaw, head.pitch, head.roll, head.expected_error, head.score)
 """
 
 from collections.abc import Sequence
@@ -45,6 +45,8 @@ class Head:
     """How sure the detector is, 0 to 1."""
     rotation: np.ndarray
     """(3, 3) float64: the head's axes in a frame with x right, y up, z towards the camera, as columns."""
+    expected_error: float | None = None
+    """How far the model thinks the pose to be from the truth, degrees; None of one that does not say."""
 
 
 class Estimator(Published):
@@ -96,28 +98,33 @@ class Estimator(Published):
 
         None where the predictor sees no face: its pose is no number.
         """
-        pose = self.pose(crops).double()
+        pose, expected = self._said(crops)
         seen = pose.isfinite().all(dim=1).tolist()
         rotations = euler_to_rotmat(pose).numpy()
-        found = zip(faces, pose.tolist(), rotations, seen, strict=True)
-        return [_head(face, angles, rotation) if there else None for face, angles, rotation, there in found]
+        found = zip(faces, pose.tolist(), rotations, seen, expected, strict=True)
+        return [
+            Head(face.box, yaw, pitch, roll, face.score, rotation, error) if there else None
+            for face, (yaw, pitch, roll), rotation, there, error in found
+        ]
 
     def crop(self, image: np.ndarray, face: Face) -> np.ndarray:
         """What the predictor sees of a face, (size, size, 3) uint8."""
         points = points_around(self.detector.to_face_box(face.box), None)
         return self.predictor.crop(image, points, self.predictor.size)
 
-    def pose(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
-        """(N, 3) yaw, pitch, roll in degrees, float32 on the CPU, of N crops (size, size, 3) uint8; N may be 0."""
-        if not crops:
-            return torch.zeros(0, 3)
-        device = next((one.device for one in _weights(self.predictor)), torch.device("cpu"))
-        found = []
+    def _said(self, crops: Sequence[np.ndarray]) -> tuple[torch.Tensor, list[float | None]]:
+        """(N, 3) poses in degrees of N crops, float64 on the CPU, and how far each is thought to be off, degrees."""
+        predictor = self.predictor
+        device = next((one.device for one in _weights(predictor)), torch.device("cpu"))
+        poses, errors = [torch.zeros(0, 3, dtype=torch.float64)], list[float | None]()
         for start in range(0, len(crops), self.batch_size):
             batch = torch.from_numpy(np.stack(crops[start : start + self.batch_size])).permute(0, 3, 1, 2)
             with torch.inference_mode():
-                found.append(self.predictor(batch.to(device)).pose.float().cpu())
-        return torch.cat(found)
+                said = predictor(batch.to(device))
+                poses.append(said.pose.double().cpu())
+                error = predictor.expected_error(said) if isinstance(predictor, CheckpointPredictor) else None
+            errors += [None] * len(batch) if error is None else error.tolist()
+        return torch.cat(poses), errors
 
 
 def load(source: str | Path, detector: FaceDetector | None = None, device: str | None = None) -> Estimator:
@@ -162,8 +169,3 @@ def placed(network: Network, device: str | None) -> Network:
 
 def _weights(predictor: Predictor) -> Sequence[nn.Parameter]:
     return list(predictor.parameters()) if isinstance(predictor, nn.Module) else []
-
-
-def _head(face: Face, pose: Sequence[float], rotation: np.ndarray) -> Head:
-    yaw, pitch, roll = pose
-    return Head(face.box, yaw, pitch, roll, face.score, rotation)
