@@ -202,7 +202,10 @@ def begin_with(net: PoseNet, made_from: MadeFrom, source: str | Path) -> None:
         ("representation", made_from.representation, of.representation),
     ):
         if own != theirs:
-            raise ConfigError(f"init={source}: has {key}={theirs}, this run {key}={own}.")
+            raise ConfigError(
+                f"init={source}: has {key}={theirs}, this run {key}={own}; choose what it has. backbone.weights=FILE "
+                "takes the backbone's weights alone, whatever the representation."
+            )
     net.load_state_dict(other.state_dict())
 
 

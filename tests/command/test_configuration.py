@@ -198,6 +198,12 @@ EXPERIMENT_NEEDS = {
         "data.sources.photographs.split.val_share=0.3",
         "image_size=32",
     ],
+    "fine_tune": lambda root, folder: [
+        f"data.root={zipped(root, folder, 'crops')}",
+        "data.reader.table=crops_poses.csv",
+        "data.split.val_share=0.3",
+        "data.split.test_share=0.3",
+    ],
     "gains_on_photographs": lambda root, folder: [
         *(argument.replace("data.", "data.sources.renders.", 1) for argument in embedded(root, folder)),
         f"data.sources.photographs.root={zipped(root, folder, 'aflw_crops')}",
