@@ -101,8 +101,8 @@ def test_each_gain_on_photographs_is_measured_from_one_configuration_and_as_many
         if name != "length":
             lengths.add(images)
         parts.setdefault(name, []).append(images)
-    assert lengths == {24_000}
-    assert set(parts["length"]) == {48_000}
+    assert lengths == {16_000}
+    assert set(parts["length"]) == {32_000}
     assert all(len(runs) % 3 == 0 for runs in parts.values())
 
 
