@@ -7,6 +7,7 @@ import gc
 import math
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -183,9 +184,12 @@ def _has_died(processes: Any) -> bool:
 
 
 def _death(processes: Any) -> str:
-    """Why a loader process is gone."""
-    codes = [process.exitcode for process in processes if process.exitcode is not None]
-    code = codes[0] if codes else 0
+    """Why a loader process is gone: others may have ended in peace by then, and how it did be known a moment later."""
+    until = time.monotonic() + 1
+    while not (code := next((process.exitcode for process in processes if process.exitcode), 0)):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
     if code == -signal.SIGBUS:
         return f"{_NO_SHARED_MEMORY}; {_ALONE}."
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -1,10 +1,13 @@
 """Properties of crops, augmentation and the order of batches."""
 
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import albumentations as A
 import cv2
@@ -378,6 +381,18 @@ def test_a_batch_that_is_lost_with_its_process_is_told_as_its_death(kind):
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(LoaderError, match="was killed by SIGKILL"), loader._told():
         raise kind("connection reset")
+
+
+def test_the_process_that_was_killed_is_told_and_not_one_that_ended_in_peace():
+    fork = multiprocessing.get_context("fork")
+    peaceful, killed = fork.Process(target=time.sleep, args=(0,)), fork.Process(target=time.sleep, args=(600,))
+    peaceful.start()
+    killed.start()
+    peaceful.join()
+    assert peaceful.exitcode == 0
+    threading.Timer(0.2, killed.kill).start()  # how it ended is known a moment after its connections end
+    assert "was killed by SIGKILL" in batches._death([peaceful, killed])
+    assert "ended with code 0" in batches._death([peaceful])
 
 
 SHARED = """
