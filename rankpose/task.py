@@ -19,7 +19,7 @@ from rankpose.metrics import PoseScores, angle_error
 from rankpose.models import PoseNet
 from rankpose.models.checkpoint import KEY, MadeFrom
 from rankpose.models.sharding import shard
-from rankpose.pose import PoseOutput, Representation
+from rankpose.pose import PoseOutput
 from rankpose.schedules import Schedule
 
 log = logging.getLogger(__name__)
@@ -71,9 +71,9 @@ class PoseScoring(pl.LightningModule):
 
     def _score(self, scores: PoseScores, batch: Batch, expected: bool = False) -> None:
         said: PoseOutput = self(batch["image"])
-        # a network of ours has one, wherever it is: a predictor may have put something around it
-        own = next((one for one in self.net.modules() if isinstance(one, Representation)), None) if expected else None
-        error = None if own is None else own.expected_error(said.raw)
+        # of a network or a checkpoint of ours; what somebody else's model makes of one is not ours to say
+        expects = getattr(self.net, "expected_error", None) if expected else None
+        error = None if expects is None else expects(said)
         scores.update(batch["index"], said.pose, batch["pose"], batch["identity"], error)
 
 

@@ -105,6 +105,11 @@ class PoseNet(nn.Module):
         output: PoseOutput = self.representation(self.backbone(pixels.contiguous(memory_format=self.memory_format)))
         return output
 
+    def expected_error(self, said: PoseOutput) -> Tensor | None:
+        """How far it thinks what it `said` to be from the truth, (N,) degrees; None of one that says no error."""
+        representation: Representation = self.representation
+        return representation.expected_error(said.raw)
+
 
 def _spare_small_strided_convolutions(backbone: nn.Module) -> None:
     """Gives convolutions whose gradient would be computed outside of their memory contiguous tensors on CPUs.

@@ -43,4 +43,4 @@ class CheckpointPredictor(nn.Module):
 
         Of the picture alone, also where the mirrored one was asked for as well.
         """
-        return self.net.representation.expected_error(said.raw)
+        return self.net.expected_error(said)
