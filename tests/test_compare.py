@@ -275,6 +275,8 @@ def test_a_baseline_that_fits_several_is_each_ones_own(grid):
     assert make_ablation(find_runs([grid]), {"loss.weight": "30", "representation": "euler"}).cells[0].baseline == (
         "euler rank_mse loss.weight=30"
     )
+    without = make_ablation(find_runs([grid]), {"loss.weight": "null", "representation": "euler"})
+    assert {cell.baseline for cell in without.cells} == {"euler mse"}
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,12 @@ def test_a_picture_gives_the_drawing_the_angles_and_a_head_turned_alike(estimato
         before = cv2.imread(path)[..., ::-1]
         assert drawn.shape == before.shape
         assert (drawn != before).any()
-        ((person, *angles, _),) = table
+        ((person, *angles, _error, _score),) = table
         assert person == 1
         assert np.abs(np.array(angles, float) - pose).max() < 15
         assert alike.shape == (192, 192, 3)
         # the drawn head says the same pose as the head that it stands for
-        ((_, *again, _),) = web_page._table(estimator(np.kron(alike, np.ones((2, 2, 1), np.uint8))))
+        ((_, *again, _error, _score),) = web_page._table(estimator(np.kron(alike, np.ones((2, 2, 1), np.uint8))))
         assert np.abs(np.array(again, float) - np.array(angles, float)).max() < 20
 
 

@@ -405,7 +405,9 @@ def baselines_of(groups: Sequence[RunCell], keys: Sequence[str], wanted: Mapping
             f"--baseline {text}: {unknown[0]} does not differ between these runs; what differs is "
             f"{', '.join(keys) or 'nothing'}."
         )
-    fitting = [group for group in groups if all(_value(group.values[k]) == v for k, v in wanted.items())]
+    # what is shown as a dash is typed as null
+    typed = {key: NO_VALUE if value == "null" else value for key, value in wanted.items()}
+    fitting = [group for group in groups if all(_value(group.values[k]) == v for k, v in typed.items())]
     if not fitting:
         raise ConfigError(
             f"--baseline {text}: no configuration is this; there are {'; '.join(_name(g.values) for g in groups)}."
