@@ -47,10 +47,9 @@ def row_of(file: str, head: Head | None, person: int | None, frame: int | None, 
     row |= {"file": file, "frame": frame, "time": _rounded("time", time), "person": person}
     if head is not None:
         x, y, z, w = roma.rotmat_to_unitquat(torch.from_numpy(np.asarray(head.rotation))).tolist()
-        numbers = dict(zip(("left", "top", "right", "bottom"), head.box, strict=True))
-        numbers |= {"yaw": head.yaw, "pitch": head.pitch, "roll": head.roll, "score": head.score}
-        if head.expected_error is not None:
-            numbers["expected_error"] = head.expected_error
+        numbers: dict[str, float | None] = dict(zip(("left", "top", "right", "bottom"), head.box, strict=True))
+        numbers |= {"yaw": head.yaw, "pitch": head.pitch, "roll": head.roll}
+        numbers |= {"expected_error": head.expected_error, "score": head.score}
         # of the two quaternions of a rotation the one with w >= 0
         sign = 1 if w >= 0 else -1
         numbers |= {"qx": sign * x, "qy": sign * y, "qz": sign * z, "qw": sign * w}
